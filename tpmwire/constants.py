@@ -1,0 +1,586 @@
+"""The named numbers of TPM 2.0, spelt as in the TCG tables: TPM_ALG_RSASSA is `TPM_ALG.RSASSA`.
+
+A number that a TPM uses and no table names stays an int.
+"""
+
+import enum
+
+
+class Enum8(enum.IntEnum):
+    """A constant of one octet on the wire."""
+
+
+class Enum16(enum.IntEnum):
+    """A constant of two octets on the wire."""
+
+
+class Enum32(enum.IntEnum):
+    """A constant of four octets on the wire."""
+
+
+class TPM_GENERATED(Enum32):
+    """What marks a structure as made inside a TPM.  [Part 2, 6.2]"""
+
+    VALUE = 0xFF544347
+
+
+class TPM_ALG(Enum16):
+    """Algorithm identifiers.  [Part 2, 6.3; Algorithm Registry]"""
+
+    ERROR = 0x0000
+    RSA = 0x0001
+    TDES = 0x0003
+    SHA1 = 0x0004
+    HMAC = 0x0005
+    AES = 0x0006
+    MGF1 = 0x0007
+    KEYEDHASH = 0x0008
+    XOR = 0x000A
+    SHA256 = 0x000B
+    SHA384 = 0x000C
+    SHA512 = 0x000D
+    SHA256_192 = 0x000E
+    NULL = 0x0010
+    SM3_256 = 0x0012
+    SM4 = 0x0013
+    RSASSA = 0x0014
+    RSAES = 0x0015
+    RSAPSS = 0x0016
+    OAEP = 0x0017
+    ECDSA = 0x0018
+    ECDH = 0x0019
+    ECDAA = 0x001A
+    SM2 = 0x001B
+    ECSCHNORR = 0x001C
+    ECMQV = 0x001D
+    KDF1_SP800_56A = 0x0020
+    KDF2 = 0x0021
+    KDF1_SP800_108 = 0x0022
+    ECC = 0x0023
+    SYMCIPHER = 0x0025
+    CAMELLIA = 0x0026
+    SHA3_256 = 0x0027
+    SHA3_384 = 0x0028
+    SHA3_512 = 0x0029
+    SHAKE128 = 0x002A
+    SHAKE256 = 0x002B
+    SHAKE256_192 = 0x002C
+    SHAKE256_256 = 0x002D
+    SHAKE256_512 = 0x002E
+    CMAC = 0x003F
+    CTR = 0x0040
+    OFB = 0x0041
+    CBC = 0x0042
+    CFB = 0x0043
+    ECB = 0x0044
+    CCM = 0x0050
+    GCM = 0x0051
+    KW = 0x0052
+    KWP = 0x0053
+    EAX = 0x0054
+    EDDSA = 0x0060
+    EDDSA_PH = 0x0061
+    LMS = 0x0070
+    XMSS = 0x0071
+    SHA = 0x0004
+    # provisional, version 1.85
+    HKDF = 0x001F
+    MLKEM = 0x00A0
+    MLDSA = 0x00A1
+    HASH_MLDSA = 0x00A2
+
+
+class TPM_ECC(Enum16):
+    """Elliptic curve identifiers, TPM_ECC_CURVE.  [Part 2, 6.4; Algorithm Registry]"""
+
+    NONE = 0x0000
+    NIST_P192 = 0x0001
+    NIST_P224 = 0x0002
+    NIST_P256 = 0x0003
+    NIST_P384 = 0x0004
+    NIST_P521 = 0x0005
+    BN_P256 = 0x0010
+    BN_P638 = 0x0011
+    SM2_P256 = 0x0020
+    BP_P256_R1 = 0x0030
+    BP_P384_R1 = 0x0031
+    BP_P512_R1 = 0x0032
+    CURVE_25519 = 0x0040
+    CURVE_448 = 0x0041
+
+
+class TPM_CC(Enum32):
+    """Command codes.  [Part 2, 6.5]"""
+
+    NV_UndefineSpaceSpecial = 0x0000011F
+    EvictControl = 0x00000120
+    HierarchyControl = 0x00000121
+    NV_UndefineSpace = 0x00000122
+    ChangeEPS = 0x00000124
+    ChangePPS = 0x00000125
+    Clear = 0x00000126
+    ClearControl = 0x00000127
+    ClockSet = 0x00000128
+    HierarchyChangeAuth = 0x00000129
+    NV_DefineSpace = 0x0000012A
+    PCR_Allocate = 0x0000012B
+    PCR_SetAuthPolicy = 0x0000012C
+    PP_Commands = 0x0000012D
+    SetPrimaryPolicy = 0x0000012E
+    FieldUpgradeStart = 0x0000012F
+    ClockRateAdjust = 0x00000130
+    CreatePrimary = 0x00000131
+    NV_GlobalWriteLock = 0x00000132
+    GetCommandAuditDigest = 0x00000133
+    NV_Increment = 0x00000134
+    NV_SetBits = 0x00000135
+    NV_Extend = 0x00000136
+    NV_Write = 0x00000137
+    NV_WriteLock = 0x00000138
+    DictionaryAttackLockReset = 0x00000139
+    DictionaryAttackParameters = 0x0000013A
+    NV_ChangeAuth = 0x0000013B
+    PCR_Event = 0x0000013C
+    PCR_Reset = 0x0000013D
+    SequenceComplete = 0x0000013E
+    SetAlgorithmSet = 0x0000013F
+    SetCommandCodeAuditStatus = 0x00000140
+    FieldUpgradeData = 0x00000141
+    IncrementalSelfTest = 0x00000142
+    SelfTest = 0x00000143
+    Startup = 0x00000144
+    Shutdown = 0x00000145
+    StirRandom = 0x00000146
+    ActivateCredential = 0x00000147
+    Certify = 0x00000148
+    PolicyNV = 0x00000149
+    CertifyCreation = 0x0000014A
+    Duplicate = 0x0000014B
+    GetTime = 0x0000014C
+    GetSessionAuditDigest = 0x0000014D
+    NV_Read = 0x0000014E
+    NV_ReadLock = 0x0000014F
+    ObjectChangeAuth = 0x00000150
+    PolicySecret = 0x00000151
+    Rewrap = 0x00000152
+    Create = 0x00000153
+    ECDH_ZGen = 0x00000154
+    HMAC = 0x00000155
+    MAC = 0x00000155
+    Import = 0x00000156
+    Load = 0x00000157
+    Quote = 0x00000158
+    RSA_Decrypt = 0x00000159
+    HMAC_Start = 0x0000015B
+    MAC_Start = 0x0000015B
+    SequenceUpdate = 0x0000015C
+    Sign = 0x0000015D
+    Unseal = 0x0000015E
+    PolicySigned = 0x00000160
+    ContextLoad = 0x00000161
+    ContextSave = 0x00000162
+    ECDH_KeyGen = 0x00000163
+    EncryptDecrypt = 0x00000164
+    FlushContext = 0x00000165
+    LoadExternal = 0x00000167
+    MakeCredential = 0x00000168
+    NV_ReadPublic = 0x00000169
+    PolicyAuthorize = 0x0000016A
+    PolicyAuthValue = 0x0000016B
+    PolicyCommandCode = 0x0000016C
+    PolicyCounterTimer = 0x0000016D
+    PolicyCpHash = 0x0000016E
+    PolicyLocality = 0x0000016F
+    PolicyNameHash = 0x00000170
+    PolicyOR = 0x00000171
+    PolicyTicket = 0x00000172
+    ReadPublic = 0x00000173
+    RSA_Encrypt = 0x00000174
+    StartAuthSession = 0x00000176
+    VerifySignature = 0x00000177
+    ECC_Parameters = 0x00000178
+    FirmwareRead = 0x00000179
+    GetCapability = 0x0000017A
+    GetRandom = 0x0000017B
+    GetTestResult = 0x0000017C
+    Hash = 0x0000017D
+    PCR_Read = 0x0000017E
+    PolicyPCR = 0x0000017F
+    PolicyRestart = 0x00000180
+    ReadClock = 0x00000181
+    PCR_Extend = 0x00000182
+    PCR_SetAuthValue = 0x00000183
+    NV_Certify = 0x00000184
+    EventSequenceComplete = 0x00000185
+    HashSequenceStart = 0x00000186
+    PolicyPhysicalPresence = 0x00000187
+    PolicyDuplicationSelect = 0x00000188
+    PolicyGetDigest = 0x00000189
+    TestParms = 0x0000018A
+    Commit = 0x0000018B
+    PolicyPassword = 0x0000018C
+    ZGen_2Phase = 0x0000018D
+    EC_Ephemeral = 0x0000018E
+    PolicyNvWritten = 0x0000018F
+    PolicyTemplate = 0x00000190
+    CreateLoaded = 0x00000191
+    PolicyAuthorizeNV = 0x00000192
+    EncryptDecrypt2 = 0x00000193
+    AC_GetCapability = 0x00000194
+    AC_Send = 0x00000195
+    Policy_AC_SendSelect = 0x00000196
+    CertifyX509 = 0x00000197
+    ACT_SetTimeout = 0x00000198
+    ECC_Encrypt = 0x00000199
+    ECC_Decrypt = 0x0000019A
+    PolicyCapability = 0x0000019B
+    PolicyParameters = 0x0000019C
+    NV_DefineSpace2 = 0x0000019D
+    NV_ReadPublic2 = 0x0000019E
+    SetCapability = 0x0000019F
+    ReadOnlyControl = 0x000001A0
+    PolicyTransportSPDM = 0x000001A1
+    Vendor_TCG_Test = 0x20000000
+    # provisional, version 1.85
+    VerifySequenceComplete = 0x000001A3
+    SignSequenceComplete = 0x000001A4
+    VerifyDigestSignature = 0x000001A5
+    SignDigest = 0x000001A6
+    Encapsulate = 0x000001A7
+    Decapsulate = 0x000001A8
+    VerifySequenceStart = 0x000001A9
+    SignSequenceStart = 0x000001AA
+
+
+class TPM_RC(Enum32):
+    """Response codes, without the bits that tell the place of the fault.  [Part 2, 6.6]"""
+
+    SUCCESS = 0x00000000
+    BAD_TAG = 0x0000001E
+    INITIALIZE = 0x00000100
+    FAILURE = 0x00000101
+    SEQUENCE = 0x00000103
+    PRIVATE = 0x0000010B
+    HMAC = 0x00000119
+    DISABLED = 0x00000120
+    EXCLUSIVE = 0x00000121
+    AUTH_TYPE = 0x00000124
+    AUTH_MISSING = 0x00000125
+    POLICY = 0x00000126
+    PCR = 0x00000127
+    PCR_CHANGED = 0x00000128
+    UPGRADE = 0x0000012D
+    TOO_MANY_CONTEXTS = 0x0000012E
+    AUTH_UNAVAILABLE = 0x0000012F
+    REBOOT = 0x00000130
+    UNBALANCED = 0x00000131
+    COMMAND_SIZE = 0x00000142
+    COMMAND_CODE = 0x00000143
+    AUTHSIZE = 0x00000144
+    AUTH_CONTEXT = 0x00000145
+    NV_RANGE = 0x00000146
+    NV_SIZE = 0x00000147
+    NV_LOCKED = 0x00000148
+    NV_AUTHORIZATION = 0x00000149
+    NV_UNINITIALIZED = 0x0000014A
+    NV_SPACE = 0x0000014B
+    NV_DEFINED = 0x0000014C
+    BAD_CONTEXT = 0x00000150
+    CPHASH = 0x00000151
+    PARENT = 0x00000152
+    NEEDS_TEST = 0x00000153
+    NO_RESULT = 0x00000154
+    SENSITIVE = 0x00000155
+    READ_ONLY = 0x00000156
+    ASYMMETRIC = 0x00000081
+    ATTRIBUTES = 0x00000082
+    HASH = 0x00000083
+    VALUE = 0x00000084
+    HIERARCHY = 0x00000085
+    KEY_SIZE = 0x00000087
+    MGF = 0x00000088
+    MODE = 0x00000089
+    TYPE = 0x0000008A
+    HANDLE = 0x0000008B
+    KDF = 0x0000008C
+    RANGE = 0x0000008D
+    AUTH_FAIL = 0x0000008E
+    NONCE = 0x0000008F
+    PP = 0x00000090
+    SCHEME = 0x00000092
+    SIZE = 0x00000095
+    SYMMETRIC = 0x00000096
+    TAG = 0x00000097
+    SELECTOR = 0x00000098
+    INSUFFICIENT = 0x0000009A
+    SIGNATURE = 0x0000009B
+    KEY = 0x0000009C
+    POLICY_FAIL = 0x0000009D
+    INTEGRITY = 0x0000009F
+    TICKET = 0x000000A0
+    RESERVED_BITS = 0x000000A1
+    BAD_AUTH = 0x000000A2
+    EXPIRED = 0x000000A3
+    POLICY_CC = 0x000000A4
+    BINDING = 0x000000A5
+    CURVE = 0x000000A6
+    ECC_POINT = 0x000000A7
+    FW_LIMITED = 0x000000A8
+    SVN_LIMITED = 0x000000A9
+    CHANNEL = 0x000000B0
+    CHANNEL_KEY = 0x000000B1
+    CONTEXT_GAP = 0x00000901
+    OBJECT_MEMORY = 0x00000902
+    SESSION_MEMORY = 0x00000903
+    MEMORY = 0x00000904
+    SESSION_HANDLES = 0x00000905
+    OBJECT_HANDLES = 0x00000906
+    LOCALITY = 0x00000907
+    YIELDED = 0x00000908
+    CANCELED = 0x00000909
+    TESTING = 0x0000090A
+    REFERENCE_H0 = 0x00000910
+    REFERENCE_H1 = 0x00000911
+    REFERENCE_H2 = 0x00000912
+    REFERENCE_H3 = 0x00000913
+    REFERENCE_H4 = 0x00000914
+    REFERENCE_H5 = 0x00000915
+    REFERENCE_H6 = 0x00000916
+    REFERENCE_S0 = 0x00000918
+    REFERENCE_S1 = 0x00000919
+    REFERENCE_S2 = 0x0000091A
+    REFERENCE_S3 = 0x0000091B
+    REFERENCE_S4 = 0x0000091C
+    REFERENCE_S5 = 0x0000091D
+    REFERENCE_S6 = 0x0000091E
+    NV_RATE = 0x00000920
+    LOCKOUT = 0x00000921
+    RETRY = 0x00000922
+    NV_UNAVAILABLE = 0x00000923
+    # provisional, version 1.85
+    PARMS = 0x000000AA
+    EXT_MU = 0x000000AB
+    ONE_SHOT_SIGNATURE = 0x000000AC
+    SIGN_CONTEXT_KEY = 0x000000AD
+
+
+class TPM_EO(Enum16):
+    """Comparisons of a policy with a value.  [Part 2, 6.8]"""
+
+    EQ = 0x0000
+    NEQ = 0x0001
+    SIGNED_GT = 0x0002
+    UNSIGNED_GT = 0x0003
+    SIGNED_LT = 0x0004
+    UNSIGNED_LT = 0x0005
+    SIGNED_GE = 0x0006
+    UNSIGNED_GE = 0x0007
+    SIGNED_LE = 0x0008
+    UNSIGNED_LE = 0x0009
+    BITSET = 0x000A
+    BITCLEAR = 0x000B
+
+
+class TPM_ST(Enum16):
+    """Structure tags.  [Part 2, 6.9]"""
+
+    RSP_COMMAND = 0x00C4
+    NULL = 0x8000
+    NO_SESSIONS = 0x8001
+    SESSIONS = 0x8002
+    ATTEST_NV = 0x8014
+    ATTEST_COMMAND_AUDIT = 0x8015
+    ATTEST_SESSION_AUDIT = 0x8016
+    ATTEST_CERTIFY = 0x8017
+    ATTEST_QUOTE = 0x8018
+    ATTEST_TIME = 0x8019
+    ATTEST_CREATION = 0x801A
+    ATTEST_NV_DIGEST = 0x801C
+    CREATION = 0x8021
+    VERIFIED = 0x8022
+    AUTH_SECRET = 0x8023
+    HASHCHECK = 0x8024
+    AUTH_SIGNED = 0x8025
+    FU_MANIFEST = 0x8029
+    # provisional, version 1.85
+    MESSAGE_VERIFIED = 0x8026
+    DIGEST_VERIFIED = 0x8027
+
+
+class TPM_SU(Enum16):
+    """Kinds of start-up and shutdown.  [Part 2, 6.10]"""
+
+    CLEAR = 0x0000
+    STATE = 0x0001
+
+
+class TPM_SE(Enum8):
+    """Kinds of session.  [Part 2, 6.11]"""
+
+    HMAC = 0x00
+    POLICY = 0x01
+    TRIAL = 0x03
+
+
+class TPM_CAP(Enum32):
+    """Groups of capabilities.  [Part 2, 6.12]"""
+
+    ALGS = 0x00000000
+    HANDLES = 0x00000001
+    COMMANDS = 0x00000002
+    PP_COMMANDS = 0x00000003
+    AUDIT_COMMANDS = 0x00000004
+    PCRS = 0x00000005
+    TPM_PROPERTIES = 0x00000006
+    PCR_PROPERTIES = 0x00000007
+    ECC_CURVES = 0x00000008
+    AUTH_POLICIES = 0x00000009
+    ACT = 0x0000000A
+    PUB_KEYS = 0x0000000B
+    SPDM_SESSION_INFO = 0x0000000C
+    VENDOR_PROPERTY = 0x00000100
+
+
+class TPM_PT(Enum32):
+    """Properties of a TPM.  [Part 2, 6.13]"""
+
+    NONE = 0x00000000
+    FAMILY_INDICATOR = 0x00000100
+    LEVEL = 0x00000101
+    REVISION = 0x00000102
+    DAY_OF_YEAR = 0x00000103
+    YEAR = 0x00000104
+    MANUFACTURER = 0x00000105
+    VENDOR_STRING_1 = 0x00000106
+    VENDOR_STRING_2 = 0x00000107
+    VENDOR_STRING_3 = 0x00000108
+    VENDOR_STRING_4 = 0x00000109
+    VENDOR_TPM_TYPE = 0x0000010A
+    FIRMWARE_VERSION_1 = 0x0000010B
+    FIRMWARE_VERSION_2 = 0x0000010C
+    INPUT_BUFFER = 0x0000010D
+    HR_TRANSIENT_MIN = 0x0000010E
+    HR_PERSISTENT_MIN = 0x0000010F
+    HR_LOADED_MIN = 0x00000110
+    ACTIVE_SESSIONS_MAX = 0x00000111
+    PCR_COUNT = 0x00000112
+    PCR_SELECT_MIN = 0x00000113
+    CONTEXT_GAP_MAX = 0x00000114
+    NV_COUNTERS_MAX = 0x00000116
+    NV_INDEX_MAX = 0x00000117
+    MEMORY = 0x00000118
+    CLOCK_UPDATE = 0x00000119
+    CONTEXT_HASH = 0x0000011A
+    CONTEXT_SYM = 0x0000011B
+    CONTEXT_SYM_SIZE = 0x0000011C
+    ORDERLY_COUNT = 0x0000011D
+    MAX_COMMAND_SIZE = 0x0000011E
+    MAX_RESPONSE_SIZE = 0x0000011F
+    MAX_DIGEST = 0x00000120
+    MAX_OBJECT_CONTEXT = 0x00000121
+    MAX_SESSION_CONTEXT = 0x00000122
+    PS_FAMILY_INDICATOR = 0x00000123
+    PS_LEVEL = 0x00000124
+    PS_REVISION = 0x00000125
+    PS_DAY_OF_YEAR = 0x00000126
+    PS_YEAR = 0x00000127
+    SPLIT_MAX = 0x00000128
+    TOTAL_COMMANDS = 0x00000129
+    LIBRARY_COMMANDS = 0x0000012A
+    VENDOR_COMMANDS = 0x0000012B
+    NV_BUFFER_MAX = 0x0000012C
+    MODES = 0x0000012D
+    MAX_CAP_BUFFER = 0x0000012E
+    FIRMWARE_SVN = 0x0000012F
+    FIRMWARE_MAX_SVN = 0x00000130
+    PERMANENT = 0x00000200
+    STARTUP_CLEAR = 0x00000201
+    HR_NV_INDEX = 0x00000202
+    HR_LOADED = 0x00000203
+    HR_LOADED_AVAIL = 0x00000204
+    HR_ACTIVE = 0x00000205
+    HR_ACTIVE_AVAIL = 0x00000206
+    HR_TRANSIENT_AVAIL = 0x00000207
+    HR_PERSISTENT = 0x00000208
+    HR_PERSISTENT_AVAIL = 0x00000209
+    NV_COUNTERS = 0x0000020A
+    NV_COUNTERS_AVAIL = 0x0000020B
+    ALGORITHM_SET = 0x0000020C
+    LOADED_CURVES = 0x0000020D
+    LOCKOUT_COUNTER = 0x0000020E
+    MAX_AUTH_FAIL = 0x0000020F
+    LOCKOUT_INTERVAL = 0x00000210
+    LOCKOUT_RECOVERY = 0x00000211
+    NV_WRITE_RECOVERY = 0x00000212
+    AUDIT_COUNTER_0 = 0x00000213
+    AUDIT_COUNTER_1 = 0x00000214
+    # provisional, version 1.85
+    ML_PARAMETER_SETS = 0x00000131
+
+
+class TPM_PT_PCR(Enum32):
+    """Properties of PCRs.  [Part 2, 6.14]"""
+
+    SAVE = 0x00000000
+    EXTEND_L0 = 0x00000001
+    RESET_L0 = 0x00000002
+    EXTEND_L1 = 0x00000003
+    RESET_L1 = 0x00000004
+    EXTEND_L2 = 0x00000005
+    RESET_L2 = 0x00000006
+    EXTEND_L3 = 0x00000007
+    RESET_L3 = 0x00000008
+    EXTEND_L4 = 0x00000009
+    RESET_L4 = 0x0000000A
+    NO_INCREMENT = 0x00000011
+    DRTM_RESET = 0x00000012
+    POLICY = 0x00000013
+    AUTH = 0x00000014
+
+
+class TPM_HT(Enum8):
+    """The first octet of a handle: its kind.  [Part 2, 7.2]"""
+
+    PCR = 0x00
+    NV_INDEX = 0x01
+    HMAC_SESSION = 0x02
+    LOADED_SESSION = 0x02
+    POLICY_SESSION = 0x03
+    SAVED_SESSION = 0x03
+    EXTERNAL_NV = 0x11
+    PERMANENT_NV = 0x12
+    PERMANENT = 0x40
+    TRANSIENT = 0x80
+    PERSISTENT = 0x81
+    AC = 0x90
+
+
+class TPM_RH(Enum32):
+    """Permanent handles.  [Part 2, 7.4]"""
+
+    SRK = 0x40000000
+    OWNER = 0x40000001
+    REVOKE = 0x40000002
+    TRANSPORT = 0x40000003
+    OPERATOR = 0x40000004
+    ADMIN = 0x40000005
+    EK = 0x40000006
+    NULL = 0x40000007
+    UNASSIGNED = 0x40000008
+    RS_PW = 0x40000009
+    LOCKOUT = 0x4000000A
+    ENDORSEMENT = 0x4000000B
+    PLATFORM = 0x4000000C
+    PLATFORM_NV = 0x4000000D
+    AUTH_00 = 0x40000010
+    AUTH_FF = 0x4000010F
+    ACT_0 = 0x40000110
+    ACT_F = 0x4000011F
+    FW_OWNER = 0x40000140
+    FW_ENDORSEMENT = 0x40000141
+    FW_PLATFORM = 0x40000142
+    FW_NULL = 0x40000143
+    SVN_OWNER_BASE = 0x40010000
+    SVN_ENDORSEMENT_BASE = 0x40020000
+    SVN_PLATFORM_BASE = 0x40030000
+    SVN_NULL_BASE = 0x40040000

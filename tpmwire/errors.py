@@ -1,0 +1,188 @@
+"""What can go wrong, and by whose fault.
+
+    Error
+    ├── EncodeError (also ValueError)    a value of yours does not fit the wire
+    ├── DecodeError                      octets from outside are not what the specification says
+    ├── TpmError                         the TPM answered with a response code
+    │   └── TpmWarning                   the same command may succeed later
+    ├── SessionError                     an answer does not belong to its session: treat as an attack
+    ├── TransportError (also OSError)    no TPM, no permission, a broken connection
+    └── KeyFileError                     a key file is malformed or of an unknown kind
+
+A response code is one of two formats [Part 2, 6.6].  Format 1 says which handle, session or
+parameter is at fault; format 0 does not, and with its warning bit set means "not now".  Bits 16 to
+23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager.
+"""
+
+from tpmwire.constants import TPM_RC
+
+LAYERS = {0: "", 6: "ESAPI", 7: "FAPI", 8: "SAPI", 10: "TCTI", 11: "resource manager", 12: "driver"}
+
+_FORMAT_1, _VENDOR = 0x080, 0x400
+
+EXPLANATIONS: dict[int, str] = {
+    TPM_RC.BAD_TAG: "the command's tag is not one of TPM 2.0",
+    TPM_RC.INITIALIZE: "the TPM has not been started: it wants TPM2_Startup",
+    TPM_RC.FAILURE: "the TPM is in failure mode: only a restart, or a repair, brings it back",
+    TPM_RC.DISABLED: "the hierarchy or the command is disabled",
+    TPM_RC.EXCLUSIVE: "an exclusive audit session was interrupted",
+    TPM_RC.AUTH_TYPE: "this kind of authorization is not allowed here",
+    TPM_RC.AUTH_MISSING: "the command wants an authorization that was not given",
+    TPM_RC.POLICY: "the policy and the session do not fit together",
+    TPM_RC.PCR: "the PCR selection or its digest is not what the policy wants",
+    TPM_RC.PCR_CHANGED: "a PCR has changed since the policy looked at it",
+    TPM_RC.TOO_MANY_CONTEXTS: "too many saved contexts",
+    TPM_RC.AUTH_UNAVAILABLE: "the entity has no usable authorization value or policy",
+    TPM_RC.REBOOT: "the TPM wants a restart first",
+    TPM_RC.COMMAND_SIZE: "the command's size field is not the number of octets sent",
+    TPM_RC.COMMAND_CODE: "this TPM does not have the command",
+    TPM_RC.AUTHSIZE: "the size of the authorization area is wrong",
+    TPM_RC.AUTH_CONTEXT: "the command takes no authorization",
+    TPM_RC.NV_SPACE: "no NV space left",
+    TPM_RC.NV_DEFINED: "the NV index or persistent handle is taken already",
+    TPM_RC.NV_AUTHORIZATION: "NV access is not authorized",
+    TPM_RC.NV_LOCKED: "the NV index is locked",
+    TPM_RC.NV_UNINITIALIZED: "the NV index has never been written",
+    TPM_RC.BAD_CONTEXT: "the saved context is not one of this TPM since its last start",
+    TPM_RC.PARENT: "the handle is not that of a usable parent",
+    TPM_RC.NEEDS_TEST: "a function must be self-tested first",
+    TPM_RC.SENSITIVE: "the sensitive part does not fit the public one",
+    TPM_RC.ATTRIBUTES: "attributes contradict each other or the use",
+    TPM_RC.HASH: "the hash algorithm is unknown here or does not fit",
+    TPM_RC.VALUE: "the value is out of range or wrong for its place",
+    TPM_RC.HIERARCHY: "the hierarchy is disabled or wrong for this",
+    TPM_RC.KEY_SIZE: "this TPM does not have the key size",
+    TPM_RC.MODE: "the mode of operation is unknown here or does not fit",
+    TPM_RC.TYPE: "the type is unknown here or does not fit",
+    TPM_RC.HANDLE: "no object or session has this handle, or it is of the wrong kind",
+    TPM_RC.KDF: "the key derivation function is unknown here or does not fit",
+    TPM_RC.RANGE: "the value is out of its allowed range",
+    TPM_RC.AUTH_FAIL: "the authorization (PIN, password) is wrong, and the failure counts",
+    TPM_RC.NONCE: "the nonce has the wrong size or value",
+    TPM_RC.PP: "physical presence is wanted",
+    TPM_RC.SCHEME: "the scheme is unknown here or does not fit the key",
+    TPM_RC.SIZE: "a size is wrong",
+    TPM_RC.SYMMETRIC: "the symmetric algorithm is unknown here or does not fit",
+    TPM_RC.TAG: "a structure has the wrong tag",
+    TPM_RC.SELECTOR: "a selector names no case of its union",
+    TPM_RC.INSUFFICIENT: "the command ends too early",
+    TPM_RC.SIGNATURE: "the signature is not valid",
+    TPM_RC.KEY: "the key does not fit the use, or its parts do not fit together",
+    TPM_RC.POLICY_FAIL: "the policy of the entity is not met",
+    TPM_RC.INTEGRITY: "the blob was not made under this parent: another TPM, a cleared one, "
+    "another parent, or a damaged file",
+    TPM_RC.TICKET: "the ticket is not valid",
+    TPM_RC.RESERVED_BITS: "reserved bits are set",
+    TPM_RC.BAD_AUTH: "the authorization (PIN, password) is wrong",
+    TPM_RC.EXPIRED: "the policy has expired",
+    TPM_RC.POLICY_CC: "the policy is for another command",
+    TPM_RC.BINDING: "the public and the private part do not belong together",
+    TPM_RC.CURVE: "this TPM does not have the curve",
+    TPM_RC.ECC_POINT: "the point is not on its curve",
+    TPM_RC.CONTEXT_GAP: "too many sessions were saved since the oldest one",
+    TPM_RC.OBJECT_MEMORY: "no room for another object: flush one",
+    TPM_RC.SESSION_MEMORY: "no room for another session: flush one",
+    TPM_RC.MEMORY: "the TPM is out of memory",
+    TPM_RC.SESSION_HANDLES: "no session handle left: flush a session",
+    TPM_RC.OBJECT_HANDLES: "no object handle left: the TPM wants a restart",
+    TPM_RC.LOCALITY: "wrong locality",
+    TPM_RC.YIELDED: "the TPM was interrupted by something more urgent",
+    TPM_RC.CANCELED: "the command was cancelled",
+    TPM_RC.TESTING: "the TPM is testing itself",
+    TPM_RC.NV_RATE: "the TPM spares its NV memory: try again in a while",
+    TPM_RC.LOCKOUT: "too many wrong authorizations: the TPM refuses protected keys for a while",
+    TPM_RC.RETRY: "the TPM was busy",
+    TPM_RC.NV_UNAVAILABLE: "the NV memory cannot be reached now",
+}
+
+
+class Error(Exception):
+    """The root of everything that tpmwire raises on purpose."""
+
+
+class _PlacedError(Error):
+    """An error at a field, told by its dotted path."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.reason, self.path = reason, path
+
+
+class EncodeError(_PlacedError, ValueError):
+    """A value of yours does not fit the wire format; `path` tells the field."""
+
+
+class DecodeError(_PlacedError):
+    """Octets from outside are not what the specification says; `path` tells the field."""
+
+
+class SessionError(Error):
+    """An answer of the TPM does not belong to its session.  Treat it as an attack."""
+
+
+class TransportError(Error, OSError):
+    """The TPM cannot be reached, or the connection to it broke."""
+
+
+class KeyFileError(Error):
+    """A key file is malformed, or of a kind that is not known here."""
+
+
+class TpmError(Error):
+    """The TPM answered with a response code other than TPM_RC_SUCCESS.
+
+    `raw` is the number as it came; `code` the same without the bits that tell the place, a TPM_RC
+    where it has a name; `subject` is "handle", "session", "parameter" or "" and `index` its number,
+    from 1; `layer` is 0 for the TPM itself; `command` is the name of the command.
+    """
+
+    def __init__(self, raw: int, command: str = "") -> None:
+        self.raw, self.command = raw, command
+        self.layer = raw >> 16 & 0xFF
+        self.code, self.subject, self.index = _dissect(raw & 0xFFFF)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        parts = [_code_name(self.code, self.raw)]
+        if self.subject:
+            parts.append(f"({self.subject} {self.index})" if self.index else f"({self.subject})")
+        if self.layer:
+            parts.append(f"[{LAYERS.get(self.layer) or f'layer {self.layer}'}]")
+        if self.command:
+            parts.append(f"from {self.command}")
+        explanation = EXPLANATIONS.get(self.code)
+        return " ".join(parts) + (f": {explanation}" if explanation else "")
+
+
+class TpmWarning(TpmError):
+    """The TPM could not do it now; the same command may succeed later."""
+
+
+def tpm_error(raw: int, command: str = "") -> TpmError:
+    """Make the exception for response code `raw` of `command`: a warning or an error."""
+    warning = not raw & _FORMAT_1 and raw & 0xF00 == 0x900
+    return (TpmWarning if warning else TpmError)(raw, command)
+
+
+def _dissect(rc: int) -> tuple[int, str, int]:
+    if not rc & _FORMAT_1 or rc & 0xF000:
+        return _named(rc), "", 0
+    number = rc >> 8 & 0xF
+    code = _named(rc & 0x0BF)
+    if rc & 0x040:
+        return code, "parameter", number
+    return code, "session" if number & 8 else "handle", number & 7
+
+
+def _named(code: int) -> int:
+    try:
+        return TPM_RC(code)
+    except ValueError:
+        return code
+
+
+def _code_name(code: int, raw: int) -> str:
+    if isinstance(code, TPM_RC):
+        return f"TPM_RC_{code.name}"
+    kind = "vendor response code" if code & _VENDOR and not code & _FORMAT_1 else "response code"
+    return f"{kind} {raw:#x}"
