@@ -77,14 +77,14 @@ class Tpm:
     def execute(self, command: Command[R], *sessions: Session) -> R:
         """Execute a command and return its response.
 
-        `sessions` authorize the handles that want it, in their order; more of them encrypt or audit.
-        Where they are too few, the `auth` of the object in the handle field is sent as a password,
-        or an empty one for a bare number.
+        `sessions` authorize the handles that want it, in their order; more of them encrypt or
+        audit.  Where they are too few, the `auth` of the object in the handle field is sent as a
+        password, or an empty one for a bare number.
 
         A command that the TPM puts off (RETRY, YIELDED, TESTING, NV_RATE) is sent again, with
-        growing pauses.  Raises TpmError if the TPM refuses, SessionError if the answer does not verify,
-        DecodeError if it makes no sense, TransportError if the connection fails, EncodeError if
-        a value of the command does not fit.
+        growing pauses.  Raises TpmError if the TPM refuses, SessionError if the answer does not
+        verify, DecodeError if it makes no sense, TransportError if the connection fails,
+        EncodeError if a value of the command does not fit.
         """
         handles, parameters = command.AREAS.write(command)
         used = (*sessions, *_passwords(command, len(sessions)))

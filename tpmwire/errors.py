@@ -5,7 +5,7 @@
     ├── DecodeError                      octets from outside are not what the specification says
     ├── TpmError                         the TPM answered with a response code
     │   └── TpmWarning                   the same command may succeed later
-    ├── SessionError                     an answer does not belong to its session: treat as an attack
+    ├── SessionError                     an answer is not of its session: treat as an attack
     ├── TransportError (also OSError)    no TPM, no permission, a broken connection
     └── KeyFileError                     a key file is malformed or of an unknown kind
 

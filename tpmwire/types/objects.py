@@ -1,4 +1,4 @@
-"""Keys and sealed data: public areas, sensitive areas, blobs, creation data.  [Part 2, 12 and 15]"""
+"""Keys and sealed data: public and sensitive areas, blobs, creation data.  [Part 2, 12 and 15]"""
 
 from typing import Annotated
 

@@ -1,0 +1,206 @@
+"""TSS2 PRIVATE KEY files, both ways.  [draft-bottomley-tpm2-keys]
+
+    TPMKey ::= SEQUENCE {
+        type        OBJECT IDENTIFIER,
+        emptyAuth   [0] EXPLICIT BOOLEAN OPTIONAL,
+        policy      [1] EXPLICIT SEQUENCE OF TPMPolicy OPTIONAL,
+        secret      [2] EXPLICIT OCTET STRING OPTIONAL,
+        authPolicy  [3] EXPLICIT SEQUENCE OF TPMAuthPolicy OPTIONAL,
+        description [4] EXPLICIT UTF8String OPTIONAL,
+        rsaParent   [5] EXPLICIT BOOLEAN OPTIONAL,
+        parent      INTEGER,
+        pubkey      OCTET STRING,       -- a TPM2B_PUBLIC
+        privkey     OCTET STRING }      -- a TPM2B_PRIVATE
+
+What others have written is read with patience (any TRUE, a negative parent, tags of the future),
+and kept: a file that is read and written again loses nothing.  What we write can be read by as many
+tools as possible: `emptyAuth` always stands there, and a description only if it is asked for, since
+half of them refuse a file that has one.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
+
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
+
+from tpmwire.constants import TPM_RH
+from tpmwire.errors import DecodeError, KeyFileError
+from tpmwire.structure import Structure
+from tpmwire.types.objects import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMT_PUBLIC
+
+LOADABLE = "2.23.133.10.1.3"
+IMPORTABLE = "2.23.133.10.1.4"
+SEALED = "2.23.133.10.1.5"
+LEGACY_LOADABLE = "2.23.133.10.2"
+
+LABEL = "TSS2 PRIVATE KEY"
+_PEM = re.compile(rf"^-----BEGIN {LABEL}-----\s*$(.*?)^-----END {LABEL}-----\s*$", re.M | re.S)
+
+_EMPTY_AUTH, _POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA4, 0xA5
+_OID, _INTEGER, _OCTET_STRING, _BOOLEAN = 0x06, 0x02, 0x04, 0x01
+
+
+@asn1.sequence
+class _One:
+    value: asn1.TLV
+
+
+@asn1.sequence
+class _Series:
+    elements: list[asn1.TLV]
+
+
+@asn1.sequence
+class _Known:
+    """The optional elements that are understood here."""
+
+    emptyAuth: Annotated[bool, asn1.Explicit(0)]
+    description: Annotated[str | None, asn1.Explicit(4)]
+    rsaParent: Annotated[bool | None, asn1.Explicit(5)]
+
+
+@asn1.sequence
+class _Required:
+    parent: int
+    pubkey: bytes
+    privkey: bytes
+
+
+class _Public(Structure):
+    value: TPM2B_PUBLIC
+
+
+class _Private(Structure):
+    value: TPM2B_PRIVATE
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """The content of a key file.
+
+    `parent` is a hierarchy (the primary key made by a well-known template there) or the handle of
+    a persistent key.  `others` are the elements that are not understood here, as DER.
+    """
+
+    public: TPMT_PUBLIC
+    private: bytes
+    parent: int = TPM_RH.OWNER
+    empty_auth: bool = False
+    description: str | None = None
+    rsa_parent: bool = False
+    kind: str = LOADABLE
+    others: tuple[bytes, ...] = ()
+
+    @classmethod
+    def from_pem(cls, text: bytes | str) -> Self:
+        """Read a PEM file; KeyFileError if it holds no key that makes sense."""
+        string = text if isinstance(text, str) else text.decode("latin-1")
+        found = _PEM.search(string.replace("\r\n", "\n"))
+        if found is None:
+            raise KeyFileError(f"no {LABEL} in it")
+        try:
+            der = base64.b64decode("".join(found[1].split()), validate=True)
+        except binascii.Error:
+            raise KeyFileError(f"the {LABEL} is not base64") from None
+        return cls.from_der(der)
+
+    @classmethod
+    def from_der(cls, der: bytes) -> Self:
+        """Read the DER form; KeyFileError if it holds no key that makes sense."""
+        try:
+            return cls._from_elements(_parted(der))
+        except (ValueError, DecodeError) as error:
+            raise KeyFileError(f"the {LABEL} is malformed: {error}") from None
+
+    @classmethod
+    def _from_elements(cls, elements: list[asn1.TLV]) -> Self:
+        tags = [element.tag_bytes[0] for element in elements]
+        optional = elements[1:-3]
+        wanted = [_OID, *tags[1:-3], _INTEGER, _OCTET_STRING, _OCTET_STRING]
+        if tags != wanted or any(tag >> 5 != 0b101 for tag in tags[1:-3]):
+            raise ValueError("its elements are not those of a TPMKey")
+        if len({element.tag_bytes for element in optional}) != len(optional):
+            raise ValueError("an element stands in it twice")
+        found = {element.tag_bytes[0]: bytes(element.data) for element in optional}
+        required = asn1.decode_der(_Required, _joined(elements[-3:]))
+        known = (_EMPTY_AUTH, _DESCRIPTION, _RSA_PARENT)
+        return cls(
+            public=_Public.unpack(required.pubkey).value,
+            private=_Private.unpack(required.privkey).value,
+            parent=_handle(required.parent),
+            empty_auth=_true(found.get(_EMPTY_AUTH)),
+            description=asn1.decode_der(str, found[_DESCRIPTION])
+            if _DESCRIPTION in found
+            else None,
+            rsa_parent=_true(found.get(_RSA_PARENT)),
+            kind=asn1.decode_der(ObjectIdentifier, asn1.encode_der(elements[0])).dotted_string,
+            others=tuple(asn1.encode_der(e) for e in optional if e.tag_bytes[0] not in known),
+        )
+
+    def to_der(self) -> bytes:
+        """Write the DER form."""
+        known = _Known(
+            emptyAuth=self.empty_auth,
+            description=self.description,
+            rsaParent=True if self.rsa_parent else None,
+        )
+        others = [asn1.decode_der(asn1.TLV, other) for other in self.others]
+        optional = _parted(asn1.encode_der(known)) + others
+        required = _Required(
+            parent=self.parent,
+            pubkey=_Public(value=self.public).pack(),
+            privkey=_Private(value=self.private).pack(),
+        )
+        kind = asn1.decode_der(asn1.TLV, asn1.encode_der(ObjectIdentifier(self.kind)))
+        optional.sort(key=lambda element: element.tag_bytes)
+        return _joined([kind, *optional, *_parted(asn1.encode_der(required))])
+
+    def to_pem(self) -> str:
+        """Write the PEM form, in lines of 64."""
+        body = base64.b64encode(self.to_der()).decode("ascii")
+        lines = (body[start : start + 64] for start in range(0, len(body), 64))
+        return "\n".join((f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""))
+
+    def replace(self, **changes: Any) -> Self:
+        """Make a copy with some fields changed."""
+        return replace(self, **changes)
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether the file tells a policy that has to be met before the key can be used."""
+        return any(other[0] == _POLICY for other in self.others)
+
+
+def _parted(der: bytes) -> list[asn1.TLV]:
+    """Part a SEQUENCE of whatever into its elements."""
+    outer = _One(value=asn1.decode_der(asn1.TLV, der))
+    return asn1.decode_der(_Series, asn1.encode_der(outer)).elements
+
+
+def _joined(elements: list[asn1.TLV]) -> bytes:
+    """Make a SEQUENCE of the elements."""
+    wrapped = asn1.encode_der(_Series(elements=elements))
+    return asn1.encode_der(asn1.decode_der(_One, wrapped).value)
+
+
+def _handle(number: int) -> int:
+    # Some programs write 0x81000001 without the zero octet that keeps it positive.
+    if -0x80000000 <= number < 0:
+        number += 0x100000000
+    if not 0 <= number <= 0xFFFFFFFF:
+        raise ValueError("its parent is not a handle")
+    return number
+
+
+def _true(der: bytes | None) -> bool:
+    # Not decoded as a BOOLEAN, because DER knows one TRUE only and files have others.
+    if der is None:
+        return False
+    value = asn1.decode_der(asn1.TLV, der)
+    if value.tag_bytes[0] != _BOOLEAN or len(value.data) != 1:
+        raise ValueError("a BOOLEAN of it is none")
+    return value.data[0] != 0

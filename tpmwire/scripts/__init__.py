@@ -1,0 +1,1 @@
+"""The command line: arguments, prompts and exit codes; what they do is in the library."""

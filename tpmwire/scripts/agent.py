@@ -1,0 +1,180 @@
+"""tpmwire-agent: an SSH agent whose keys are in the TPM."""
+
+import argparse
+import base64
+import binascii
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+
+import tpmwire
+from tpmwire.errors import Error
+from tpmwire.keyfile import KeyFile
+from tpmwire.scripts import console
+from tpmwire.scripts.console import UserError
+from tpmwire.ssh.agent import Agent
+from tpmwire.ssh.keys import public_blob
+from tpmwire.ssh.server import listening, serve
+from tpmwire.ssh.tpmkey import TPM_IN_USE, TpmKey
+
+PROGRAM = "tpmwire-agent"
+FAREWELL = 10.0  # seconds to let a signature finish before we go
+
+EPILOG = """\
+examples:
+  eval "$(tpmwire-agent)"              an agent in the background with all keys of ~/.ssh/*.tpm
+  tpmwire-agent -D -a /run/user/1000/tpmwire.sock work.tpm
+  tpmwire-agent -k                     end the agent of this shell
+
+A key is loaded into the TPM for each signature and forgotten again. For a key with a PIN the
+program in SSH_ASKPASS is asked, as ssh does.
+
+exit codes: 0 ended on request, 1 failed, 2 wrong usage
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the script; the exit code."""
+    options = _parser().parse_args(arguments)
+    work = kill if options.kill else start_foreground if options.foreground else start_daemon
+    return console.run(PROGRAM, lambda: work(options))
+
+
+def kill(options: argparse.Namespace) -> int:
+    """End the agent of $SSH_AGENT_PID, and print what makes a shell forget it."""
+    text = os.environ.get("SSH_AGENT_PID", "")
+    if not text.isdecimal():
+        raise UserError("SSH_AGENT_PID is not set, so there is no agent to end")
+    try:
+        os.kill(int(text), signal.SIGTERM)
+    except ProcessLookupError:
+        raise UserError(f"there is no process {text}") from None
+    for name in ("SSH_AUTH_SOCK", "SSH_AGENT_PID"):
+        print(f"unsetenv {name};" if options.csh else f"unset {name};")
+    print(f"echo Agent pid {text} killed;")
+    return 0
+
+
+def start_foreground(options: argparse.Namespace) -> int:
+    """Be the agent, with a log on standard error, until a signal comes."""
+    logging.basicConfig(format=f"{PROGRAM}: %(message)s", level=logging.INFO)
+    agent = Agent(_keys(options))
+    with listening(options.socket) as listener:
+        print(_shell_lines(listener.getsockname(), None, options.csh), flush=True)
+        return _serve(listener, agent)
+
+
+def start_daemon(options: argparse.Namespace) -> int:
+    """Start the agent in the background, and print what makes a shell use it."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.close(reader)
+        os.setsid()
+        return _be_daemon(options, writer)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        lines = pipe.read()
+    # An empty answer means that it failed; it has said why.
+    print(lines, end="", flush=True)
+    return 0 if lines else console.FAILED
+
+
+def _be_daemon(options: argparse.Namespace, writer: int) -> int:
+    agent = Agent(_keys(options))
+    with listening(options.socket) as listener:
+        lines = _shell_lines(listener.getsockname(), os.getpid(), options.csh)
+        # The working directory stays: what --tpm names may be relative to it.
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        with open(writer, "w", encoding="utf-8") as pipe:
+            pipe.write(lines + "\n")
+        return _serve(listener, agent)
+
+
+def _serve(listener: object, agent: Agent) -> int:
+    try:
+        serve(listener, agent.answer)  # type: ignore[arg-type]
+    except KeyboardInterrupt:
+        # Let a signature that is under way come to its end, so that nothing stays loaded.
+        TPM_IN_USE.acquire(timeout=FAREWELL)
+    return 0
+
+
+def _shell_lines(path: str, pid: int | None, csh: bool) -> str:
+    variables = [("SSH_AUTH_SOCK", shlex.quote(path))]
+    if pid is not None:
+        variables.append(("SSH_AGENT_PID", str(pid)))
+    form = "setenv {0} {1};" if csh else "{0}={1}; export {0};"
+    lines = [form.format(name, value) for name, value in variables]
+    if pid is not None:
+        lines.append(f"echo Agent pid {pid};")
+    return "\n".join(lines)
+
+
+def _keys(options: argparse.Namespace) -> Iterator[TpmKey]:
+    """Load the key files that were named, and those of the directory."""
+    console.warn_of_emulator(PROGRAM, options.tpm)
+    conf = options.tpm
+    for path in options.files:
+        yield _key(path, conf)
+    directory = options.key_dir
+    if directory is None and not options.files:
+        directory = os.path.expanduser("~/.ssh")
+    if directory is None or (options.key_dir is None and not os.path.isdir(directory)):
+        return
+    for name in sorted(os.listdir(directory)):
+        if name.endswith(".tpm"):
+            try:
+                yield _key(os.path.join(directory, name), conf)
+            except (Error, OSError) as error:
+                console.say(f"{PROGRAM}: {error}; passed over")
+
+
+def _key(path: str, conf: str | None) -> TpmKey:
+    try:
+        with open(path, "rb") as file:
+            keyfile = KeyFile.from_pem(file.read(65536))
+        comment = _comment(path, keyfile)
+        return TpmKey(keyfile, comment, lambda: tpmwire.open(conf), console.ask_pin)
+    except Error as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _comment(path: str, keyfile: KeyFile) -> str:
+    """Find what to call a key: the comment in its .pub file, its description, or its path."""
+    try:
+        with open(f"{path.removesuffix('.tpm')}.pub", encoding="utf-8") as file:
+            _, encoded, comment = file.readline().strip().split(" ", 2)
+        if base64.b64decode(encoded) == public_blob(keyfile.public):
+            return comment
+    except (OSError, ValueError, binascii.Error):
+        pass
+    return keyfile.description or path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="An SSH agent whose keys never leave the TPM.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("files", nargs="*", metavar="KEYFILE", help="key files made by tpmwire-keygen")
+    add("-a", dest="socket", metavar="SOCKET", help="listen on this path")
+    add("-c", dest="csh", action="store_true", help="print commands for a C shell")
+    add("-D", dest="foreground", action="store_true", help="stay in the foreground")
+    add("-k", dest="kill", action="store_true", help="end the agent of $SSH_AGENT_PID")
+    add("--key-dir", metavar="DIR", help="use all *.tpm files in DIR (~/.ssh if no file is named)")
+    add("--tpm", metavar="CONF", help=console.TPM_HELP)
+    add("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

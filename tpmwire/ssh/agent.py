@@ -1,0 +1,140 @@
+"""The agent protocol, messages in and messages out.  [RFC 9987]
+
+A request is one octet that tells its kind, and a body.  Whatever is not understood, not supported
+or not possible is answered with FAILURE, and the conversation goes on.  Nothing here does I/O; a
+key signs by means of its own.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Annotated, Protocol
+
+from tpmwire.errors import Error
+from tpmwire.ssh.wire import STRING, UINT32
+from tpmwire.structure import Structure, wire_of
+from tpmwire.wire import Counted
+
+FAILURE, SUCCESS = 5, 6
+REQUEST_IDENTITIES, IDENTITIES_ANSWER = 11, 12
+SIGN_REQUEST, SIGN_RESPONSE = 13, 14
+REMOVE_IDENTITY, REMOVE_ALL_IDENTITIES = 18, 19
+REMOVE_ALL_SSH1_IDENTITIES = 9  # `ssh-add -D` sends it after the other
+
+MAX_MESSAGE = 256 * 1024
+
+log = logging.getLogger(__name__)
+
+
+class NoSuchKeyError(Error):
+    """The agent was asked for a key that it does not have."""
+
+
+class Identity(Structure):
+    """A key that the agent can sign with, as it is listed."""
+
+    blob: STRING
+    comment: STRING
+
+
+class IdentitiesAnswer(Structure):
+    """All keys."""
+
+    identities: Annotated[tuple[Identity, ...], Counted(wire_of(Identity))]
+
+
+class SignRequest(Structure):
+    """Sign `data` with the key of `blob`."""
+
+    blob: STRING
+    data: STRING
+    flags: UINT32
+
+
+class SignResponse(Structure):
+    """The signature, with the name of its algorithm in it."""
+
+    signature: STRING
+
+
+class RemoveIdentity(Structure):
+    """Forget the key of `blob`."""
+
+    blob: STRING
+
+
+class Empty(Structure):
+    """A message without a body."""
+
+
+class Key(Protocol):
+    """What the agent wants of a key."""
+
+    @property
+    def blob(self) -> bytes:
+        """The SSH public key."""
+
+    @property
+    def comment(self) -> str:
+        """What people call it."""
+
+    def sign(self, data: bytes, flags: int) -> bytes:
+        """Make an SSH signature of `data`; an Error if that is not possible."""
+
+
+class Agent:
+    """The keys, and an answer to each request.  Any number of threads may ask at a time."""
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self._keys = {key.blob: key for key in keys}
+        self._lock = threading.Lock()
+
+    def answer(self, request: bytes) -> bytes:
+        """Answer one request, without the length in front; never fails."""
+        handler = _HANDLERS.get(request[0]) if request else None
+        if handler is None:
+            log.info("request of type %s refused", request[0] if request else "none")
+            return bytes([FAILURE])
+        try:
+            return handler(self, request[1:])
+        except Error as error:
+            log.warning("%s failed: %s", handler.__name__.strip("_"), error)
+            return bytes([FAILURE])
+
+    def _list(self, body: bytes) -> bytes:
+        Empty.unpack(body)
+        with self._lock:
+            keys = list(self._keys.values())
+        listed = tuple(Identity(blob=key.blob, comment=key.comment.encode()) for key in keys)
+        return bytes([IDENTITIES_ANSWER]) + IdentitiesAnswer(identities=listed).pack()
+
+    def _sign(self, body: bytes) -> bytes:
+        request = SignRequest.unpack(body)
+        with self._lock:
+            key = self._keys.get(request.blob)
+        if key is None:
+            raise NoSuchKeyError("no such key here")
+        signature = key.sign(request.data, request.flags)
+        return bytes([SIGN_RESPONSE]) + SignResponse(signature=signature).pack()
+
+    def _remove(self, body: bytes) -> bytes:
+        request = RemoveIdentity.unpack(body)
+        with self._lock:
+            if self._keys.pop(request.blob, None) is None:
+                raise NoSuchKeyError("no such key here")
+        return bytes([SUCCESS])
+
+    def _remove_all(self, body: bytes) -> bytes:
+        Empty.unpack(body)
+        with self._lock:
+            self._keys.clear()
+        return bytes([SUCCESS])
+
+
+_HANDLERS: dict[int, Callable[[Agent, bytes], bytes]] = {
+    REQUEST_IDENTITIES: Agent._list,
+    SIGN_REQUEST: Agent._sign,
+    REMOVE_IDENTITY: Agent._remove,
+    REMOVE_ALL_IDENTITIES: Agent._remove_all,
+    REMOVE_ALL_SSH1_IDENTITIES: Agent._remove_all,
+}
