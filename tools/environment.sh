@@ -38,6 +38,12 @@ install_needed() {
         return 1
     fi
     say "Installing from the distribution: ${missing[*]}"
+    case " ${missing[*]} " in
+    *" openssh-server "*)
+        say "(openssh-server also starts an SSH server of this machine; if you do not want that:"
+        say " 'sudo systemctl disable --now ssh' afterwards)"
+        ;;
+    esac
     local log
     log=$(mktemp)
     if ! { as_root apt-get update -q &&
@@ -68,7 +74,7 @@ find_python() {
 make_venv() {
     local extra=$1 python mark
     mark=.venv/.tpmwire-$extra
-    if [ -x .venv/bin/python ] && [ -f "$mark" ] && [ "$mark" -nt setup.cfg ]; then
+    if [ "$mark" -nt setup.cfg ] || [ .venv/.tpmwire-dev -nt setup.cfg ]; then
         return
     fi
     python=$(find_python)
