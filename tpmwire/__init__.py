@@ -8,6 +8,7 @@ for nothing else: the rest is read when it is first used.
 from typing import TYPE_CHECKING, Any
 
 from tpmwire.errors import (
+    ConfError,
     DecodeError,
     EncodeError,
     Error,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConfError",
     "DecodeError",
     "EncodeError",
     "Error",

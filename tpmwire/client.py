@@ -45,7 +45,7 @@ R = TypeVar("R", bound=Response)
 def open(conf: str | None = None) -> "Tpm":
     """Open a TPM: the one that `conf` names, else that of $TPMWIRE_TCTI, else /dev/tpmrm0.
 
-    Raises TransportError if it cannot be reached, ValueError if the conf string makes no sense.
+    Raises TransportError if it cannot be reached, ConfError if the conf string makes no sense.
     """
     return Tpm(connect(conf))
 
@@ -164,6 +164,8 @@ class LoadedObject:
         self._tpm = tpm
         self.handle, self.public, self.auth = handle, public, auth
         self.name = object_name(public)
+        # Asked once only: the TPM may give the handle to another object afterwards.
+        self._to_flush = handle >> 24 == TPM_HT.TRANSIENT
 
     def __repr__(self) -> str:
         return f"<{self.public.type!r} object {self.handle:#010x} {self.name.hex()}>"
@@ -185,7 +187,8 @@ class LoadedObject:
 
     def flush(self) -> None:
         """Forget the object; nothing happens to a persistent one, or a second time."""
-        if self.handle >> 24 == TPM_HT.TRANSIENT and self.handle in self._tpm._loaded:
+        if self._to_flush:
+            self._to_flush = False
             self._tpm.execute(FlushContext(flushHandle=self.handle))
 
     def verify(self, name: bytes, template: TPMT_PUBLIC | None = None) -> None:

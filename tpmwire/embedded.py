@@ -29,7 +29,7 @@ class EmbeddedTransport(SocketTransport):
         self.directory = os.path.abspath(directory or default_directory())
         self._lock = _locked(self.directory)
         try:
-            connection, self._child = _start(self.directory)
+            connection, self._child = _start(self.directory, self._lock)
         except BaseException:
             os.close(self._lock)
             raise
@@ -62,7 +62,7 @@ def default_directory() -> str:
     return os.path.join(base, "tpmwire", "embedded")
 
 
-def _start(directory: str) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
+def _start(directory: str, lock: int) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
     program = shutil.which("swtpm", path=os.environ.get("PATH", "") + ":/usr/bin:/usr/local/bin")
     if program is None:
         message = "the embedded TPM needs the program swtpm; on Debian: 'sudo apt install swtpm'"
@@ -73,10 +73,11 @@ def _start(directory: str) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
     command += ["--tpmstate", f"dir={directory},mode=0600"]
     command += ["--flags", "not-need-init,startup-clear", "--log", f"file={log},level=1,truncate"]
     with theirs:
-        # In a session of its own, so that Ctrl-C in the terminal does not reach it.
+        # In a session of its own, so that Ctrl-C in the terminal does not reach it.  It holds the
+        # lock as well, so that nobody else has a turn while it lives, even if we are killed.
         child = subprocess.Popen(
             command,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), lock],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -7,6 +7,7 @@
     │   └── TpmWarning                   the same command may succeed later
     ├── SessionError                     an answer is not of its session: treat as an attack
     ├── TransportError (also OSError)    no TPM, no permission, a broken connection
+    ├── ConfError (also ValueError)      a conf string makes no sense
     └── KeyFileError                     a key file is malformed or of an unknown kind
 
 A response code is one of two formats [Part 2, 6.6].  Format 1 says which handle, session or
@@ -122,6 +123,10 @@ class SessionError(Error):
 
 class TransportError(Error, OSError):
     """The TPM cannot be reached, or the connection to it broke."""
+
+
+class ConfError(Error, ValueError):
+    """A conf string does not tell which TPM is meant."""
 
 
 class KeyFileError(Error):

@@ -30,6 +30,7 @@ from tpmwire.wire import (
     Empty,
     Enumeration,
     Union,
+    fail,
     put_before,
     reason,
 )
@@ -125,8 +126,7 @@ class Record(Construct):  # type: ignore[misc]
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
         if not isinstance(obj, self.cls):
-            error = ConstructError(f"{self.cls.__name__} wanted, not {type(obj).__name__}")
-            raise error
+            raise fail(f"{self.cls.__name__} wanted, not {type(obj).__name__}")
         values = obj.__dict__
         name = ""
         try:

@@ -21,7 +21,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from tpmwire.errors import TransportError
+from tpmwire.errors import ConfError, TransportError
 
 DEFAULT_DEVICE = "/dev/tpmrm0"
 ENVIRONMENT = "TPMWIRE_TCTI"
@@ -176,14 +176,17 @@ class MssimTransport(SocketTransport):
 def connect(conf: str | None = None) -> Transport:
     """Open the TPM that `conf` names, else the one of $TPMWIRE_TCTI, else the kernel's.
 
-    Raises TransportError if there is none, or ValueError if the conf string makes no sense.
+    Raises TransportError if there is none, or ConfError if the conf string makes no sense.
     """
-    kind, _, rest = (conf or os.environ.get(ENVIRONMENT) or "device").partition(":")
-    opener = _OPENERS.get(kind)
-    if opener is None:
-        known = ", ".join(_OPENERS)
-        raise ValueError(f"{kind!r} is no way to a TPM; known are {known}")
-    return opener(rest)
+    return parse_conf(conf or os.environ.get(ENVIRONMENT) or "device")()
+
+
+def parse_conf(conf: str) -> Callable[[], Transport]:
+    """Read a conf string, and return what opens the TPM; ConfError if it makes no sense."""
+    kind, _, rest = conf.partition(":")
+    if kind not in _PARSERS:
+        raise ConfError(f"{kind!r} is no way to a TPM; known are {', '.join(_PARSERS)}")
+    return _PARSERS[kind](rest)
 
 
 @contextlib.contextmanager
@@ -198,35 +201,49 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _open_device(rest: str) -> Transport:
-    return DeviceTransport(rest or DEFAULT_DEVICE)
+def _parse_device(rest: str) -> Callable[[], Transport]:
+    return lambda: DeviceTransport(rest or DEFAULT_DEVICE)
 
 
-def _open_swtpm(rest: str) -> Transport:
+def _parse_swtpm(rest: str) -> Callable[[], Transport]:
     options = _options("swtpm", rest, ("path", "host", "port"))
-    if "path" in options:
-        return SocketTransport(_connect_unix(options["path"]), f"swtpm:path={options['path']}")
-    host, port = _address(options, 2321)
-    return SocketTransport(_connect_tcp(host, port), f"swtpm:host={host},port={port}")
+    if path := options.get("path"):
+        return lambda: SocketTransport(_connect_unix(path), f"swtpm:path={path}")
+    host, port = _address(options)
+    return lambda: SocketTransport(_connect_tcp(host, port), f"swtpm:host={host},port={port}")
 
 
-def _open_mssim(rest: str) -> Transport:
-    host, port = _address(_options("mssim", rest, ("host", "port")), 2321)
-    commands, platform = _connect_tcp(host, port), _connect_tcp(host, port + 1)
+def _parse_mssim(rest: str) -> Callable[[], Transport]:
+    host, port = _address(_options("mssim", rest, ("host", "port")))
+    return lambda: _open_mssim(host, port)
+
+
+def _open_mssim(host: str, port: int) -> Transport:
+    commands = _connect_tcp(host, port)
+    try:
+        platform = _connect_tcp(host, port + 1)
+    except TransportError:
+        commands.close()
+        raise
     return MssimTransport(commands, platform, f"mssim:host={host},port={port}")
 
 
-def _open_embedded(rest: str) -> Transport:
+def _parse_embedded(rest: str) -> Callable[[], Transport]:
+    directory = _options("embedded", rest, ("dir",)).get("dir")
+    return lambda: _open_embedded(directory)
+
+
+def _open_embedded(directory: str | None) -> Transport:
     from tpmwire.embedded import EmbeddedTransport
 
-    return EmbeddedTransport(_options("embedded", rest, ("dir",)).get("dir"))
+    return EmbeddedTransport(directory)
 
 
-_OPENERS: dict[str, Callable[[str], Transport]] = {
-    "device": _open_device,
-    "swtpm": _open_swtpm,
-    "mssim": _open_mssim,
-    "embedded": _open_embedded,
+_PARSERS: dict[str, Callable[[str], Callable[[], Transport]]] = {
+    "device": _parse_device,
+    "swtpm": _parse_swtpm,
+    "mssim": _parse_mssim,
+    "embedded": _parse_embedded,
 }
 
 
@@ -236,15 +253,15 @@ def _options(kind: str, text: str, known: tuple[str, ...]) -> dict[str, str]:
         key, equals, value = part.partition("=")
         if key not in known or not equals or not value:
             wanted = ", ".join(f"{name}=..." for name in known)
-            raise ValueError(f"{part!r} means nothing in a {kind} conf string; it takes {wanted}")
+            raise ConfError(f"{part!r} means nothing in a {kind} conf string; it takes {wanted}")
         options[key] = value
     return options
 
 
-def _address(options: dict[str, str], port: int) -> tuple[str, int]:
-    text = options.get("port", str(port))
+def _address(options: dict[str, str]) -> tuple[str, int]:
+    text = options.get("port", "2321")
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ValueError(f"{text!r} is no port")
+        raise ConfError(f"{text!r} is no port")
     return options.get("host", "localhost"), int(text)
 
 

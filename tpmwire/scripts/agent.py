@@ -3,6 +3,7 @@
 import argparse
 import base64
 import binascii
+import glob
 import logging
 import os
 import shlex
@@ -119,20 +120,19 @@ def _shell_lines(path: str, pid: int | None, csh: bool) -> str:
 def _keys(options: argparse.Namespace) -> Iterator[TpmKey]:
     """Load the key files that were named, and those of the directory."""
     console.warn_of_emulator(PROGRAM, options.tpm)
-    conf = options.tpm
     for path in options.files:
-        yield _key(path, conf)
-    directory = options.key_dir
-    if directory is None and not options.files:
-        directory = os.path.expanduser("~/.ssh")
-    if directory is None or (options.key_dir is None and not os.path.isdir(directory)):
+        yield _key(path, options.tpm)
+    if options.files and options.key_dir is None:
         return
-    for name in sorted(os.listdir(directory)):
-        if name.endswith(".tpm"):
-            try:
-                yield _key(os.path.join(directory, name), conf)
-            except (Error, OSError) as error:
-                console.say(f"{PROGRAM}: {error}; passed over")
+    directory = options.key_dir or os.path.expanduser("~/.ssh")
+    paths = sorted(glob.glob(os.path.join(glob.escape(directory), "*.tpm")))
+    if not paths:
+        console.say(f"{PROGRAM}: no key files (*.tpm) in {directory}; tpmwire-keygen makes some")
+    for path in paths:
+        try:
+            yield _key(path, options.tpm)
+        except (Error, OSError) as error:
+            console.say(f"{PROGRAM}: {error}; passed over")
 
 
 def _key(path: str, conf: str | None) -> TpmKey:
@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-D", dest="foreground", action="store_true", help="stay in the foreground")
     add("-k", dest="kill", action="store_true", help="end the agent of $SSH_AGENT_PID")
     add("--key-dir", metavar="DIR", help="use all *.tpm files in DIR (~/.ssh if no file is named)")
-    add("--tpm", metavar="CONF", help=console.TPM_HELP)
+    add("--tpm", type=console.conf, metavar="CONF", help=console.TPM_HELP)
     add("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
     return parser
 

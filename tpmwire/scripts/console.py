@@ -1,5 +1,6 @@
 """What the scripts share: exit codes, messages, signals, prompts for PINs."""
 
+import argparse
 import contextlib
 import getpass
 import os
@@ -13,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from tpmwire.embedded import default_directory
-from tpmwire.errors import Error
-from tpmwire.transport import ENVIRONMENT, interrupts_held
+from tpmwire.errors import ConfError, Error
+from tpmwire.transport import ENVIRONMENT, interrupts_held, parse_conf
 
 FAILED, USAGE = 1, 2
 
@@ -27,6 +28,10 @@ TPM_HELP = (
 
 class UserError(Error):
     """Something that the user asked for cannot be done."""
+
+
+class UsageError(UserError):
+    """Something that the user asked for makes no sense."""
 
 
 def run(program: str, main: Callable[[], int]) -> int:
@@ -42,9 +47,21 @@ def run(program: str, main: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         say(f"{program}: {explain(error)}")
-    except (Error, ValueError) as error:
+    except (UsageError, ConfError) as error:
+        say(f"{program}: {error}")
+        return USAGE
+    except Error as error:
         say(f"{program}: {error}")
     return FAILED
+
+
+def conf(text: str) -> str:
+    """Check a conf string on the command line, for argparse."""
+    try:
+        parse_conf(text)
+    except ConfError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def explain(error: OSError) -> str:

@@ -62,9 +62,22 @@ def _put_in_place(drafts: list[str], paths: list[str], overwrite: bool) -> None:
     made: list[str] = []
     try:
         for draft, path in zip(drafts, paths, strict=True):
-            os.link(draft, path)
+            _link(draft, path)
             made.append(path)
     except BaseException:
         for path in made:
             os.unlink(path)
         raise
+
+
+def _link(draft: str, path: str) -> None:
+    """Put a draft in a place that is still free."""
+    try:
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        # A file system without links; what is left is to look first.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "it is there already", path) from None
+        os.rename(draft, path)

@@ -14,10 +14,10 @@ from tpmwire.errors import TpmError
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent, parse_parent
 from tpmwire.scripts import console, files
-from tpmwire.scripts.console import UserError
+from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
-from tpmwire.types.objects import TPMT_PUBLIC, TPMT_PUBLIC_PARMS
+from tpmwire.types.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC, TPMT_PUBLIC_PARMS
 
 PROGRAM = "tpmwire-keygen"
 
@@ -54,8 +54,9 @@ def generate(options: argparse.Namespace) -> int:
     pin = _pin(options)
     if not options.quiet:
         print(f"Generating public/private {options.type} key pair in the TPM.", flush=True)
-        console.warn_of_emulator(PROGRAM, options.tpm)
+    console.warn_of_emulator(PROGRAM, options.tpm)
     with tpmwire.open(options.tpm) as tpm:
+        check_support(tpm, template)
         keyfile = make_key(tpm, template, options.parent, pin)
     blob = public_blob(keyfile.public)
     line = public_line(blob, options.comment)
@@ -70,7 +71,6 @@ def generate(options: argparse.Namespace) -> int:
 
 def make_key(tpm: Tpm, template: TPMT_PUBLIC, parent: int | None, pin: bytes) -> KeyFile:
     """Make a key in the TPM, under the best parent there is unless one is named."""
-    check_support(tpm, template)
     handle = default_parent(tpm) if parent is None else parent
     if not pin:
         template = without_lockout(template)
@@ -89,18 +89,25 @@ def check_support(tpm: Tpm, template: TPMT_PUBLIC) -> None:
     except TpmError as error:
         if error.code not in (TPM_RC.VALUE, TPM_RC.CURVE, TPM_RC.KEY_SIZE, TPM_RC.RANGE):
             raise
-        raise UserError("this TPM cannot make keys of that type and size") from None
+        raise UserError(f"this TPM cannot make {_kind(template)} keys") from None
 
 
 def _template(kind: str, bits: int | None) -> TPMT_PUBLIC:
     size = bits or DEFAULT_BITS[kind]
     if kind == "rsa":
         if not 1024 <= size <= 16384:
-            raise UserError(f"{size} is no size of an RSA key; try 2048 or 3072")
+            raise UsageError(f"{size} is no size of an RSA key; try 2048 or 3072")
         return rsa_sign(size)
     if size not in CURVES:
-        raise UserError(f"{size} is no size of an ECDSA key; there are 256, 384 and 521")
+        raise UsageError(f"{size} is no size of an ECDSA key; there are 256, 384 and 521")
     return ecc_sign(CURVES[size])
+
+
+def _kind(template: TPMT_PUBLIC) -> str:
+    parameters = template.parameters
+    if isinstance(parameters, TPMS_RSA_PARMS):
+        return f"RSA-{parameters.keyBits}"
+    return parameters.curveID.name if isinstance(parameters, TPMS_ECC_PARMS) else "such"
 
 
 def _base(options: argparse.Namespace) -> str:
@@ -132,18 +139,22 @@ def _pin(options: argparse.Namespace) -> bytes:
     text = options.new_pin
     if text is None:
         if not console.terminal():
-            raise UserError("no terminal to ask for a PIN on: give one with -N, or -N '' for none")
+            raise UsageError("no terminal to ask for a PIN on: give one with -N, or -N '' for none")
         text = console.ask_new_pin("Enter PIN")
     pin: bytes = os.fsencode(text)
     if len(pin) > MAX_PIN:
-        raise UserError(f"the PIN is {len(pin)} octets long; the TPM takes {MAX_PIN} at most")
+        raise UsageError(f"the PIN is {len(pin)} octets long; the TPM takes {MAX_PIN} at most")
     if pin.endswith(b"\0"):
-        raise UserError("a PIN cannot end with a zero octet")
+        raise UsageError("a PIN cannot end with a zero octet")
     return pin
 
 
 def _default_comment() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -160,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-C", dest="comment", default=_default_comment(), help="comment in NAME.pub (%(default)s)")
     add("-N", dest="new_pin", metavar="PIN", help="PIN of the key; '' for none, else asked for")
     add("-q", dest="quiet", action="store_true", help="say nothing but errors")
-    add("--tpm", metavar="CONF", help=console.TPM_HELP)
+    add("--tpm", type=console.conf, metavar="CONF", help=console.TPM_HELP)
     add(
         "--parent",
         type=_parent,
