@@ -64,7 +64,8 @@ class Areas:
             raise DecodeError("a session claims to encrypt what is not a TPM2B", self.cls.__name__)
         first, *others = self.parameters.fields
         sealed = Field()
-        sealed.name, sealed.subcon = first.name, Sealed()
+        # Encryption keeps the size, so the limit is that of the plain parameter.
+        sealed.name, sealed.subcon = first.name, Sealed(getattr(first.subcon, "limit", None))
         return Record(self.cls, (sealed, *others))
 
     def read(self, handles: bytes, parameters: bytes, *, encrypted: bool = False) -> Any:

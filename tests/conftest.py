@@ -1,0 +1,74 @@
+"""Fixtures: a swtpm, and a Tpm on it that has to leave nothing behind."""
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tpmwire.client import Tpm
+from tpmwire.commands import GetCapability
+from tpmwire.constants import TPM_CAP
+from tpmwire.transport import connect
+
+settings.register_profile("tpmwire", deadline=None, max_examples=40)
+settings.load_profile("tpmwire")
+
+LOADED_OBJECTS, LOADED_SESSIONS = 0x80000000, 0x02000000
+
+
+@dataclass
+class Swtpm:
+    """A running swtpm; `log` has every command and response in hex."""
+
+    path: Path
+    log: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def conf(self) -> str:
+        return f"swtpm:path={self.path}"
+
+
+def start_swtpm(directory: Path) -> Swtpm:
+    """Start a swtpm on a Unix socket in `directory`, its state and log beside it."""
+    path, log = directory / "sock", directory / "log"
+    command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={directory}"]
+    command += ["--server", f"type=unixio,path={path}"]
+    command += ["--ctrl", f"type=unixio,path={path}.ctrl", "--log", f"file={log},level=20"]
+    process = subprocess.Popen([*command, "--flags", "not-need-init,startup-clear"])
+    while not (path.exists() and Path(f"{path}.ctrl").exists()):
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.005)
+    return Swtpm(path, log, process)
+
+
+def handles(tpm: Tpm, first: int) -> tuple[int, ...]:
+    """Return the handles that the TPM has from `first` on."""
+    question = GetCapability(capability=TPM_CAP.HANDLES, property=first, propertyCount=64)
+    return tpm.execute(question).capabilityData.data
+
+
+@pytest.fixture(scope="module")
+def swtpm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swtpm]:
+    """A fresh swtpm for the module.  It serves one client at a time."""
+    if shutil.which("swtpm") is None:
+        pytest.skip("swtpm is not installed")
+    started = start_swtpm(tmp_path_factory.mktemp("swtpm"))
+    yield started
+    started.process.kill()
+    started.process.wait()
+
+
+@pytest.fixture
+def tpm(swtpm: Swtpm) -> Iterator[Tpm]:
+    """An open Tpm; a test that leaves an object or session loaded in it fails."""
+    with Tpm(connect(swtpm.conf)) as opened:
+        yield opened
+    with Tpm(connect(swtpm.conf)) as opened:
+        assert handles(opened, LOADED_OBJECTS) == ()
+        assert handles(opened, LOADED_SESSIONS) == ()

@@ -1,0 +1,37 @@
+"""The recorded exchanges in tests/vectors; tools/capture makes them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+DIRECTORY = Path(__file__).parent / "vectors"
+
+
+@dataclass(frozen=True)
+class Vector:
+    """What a program said to a TPM, and what that answered.
+
+    `fields` are values of the response, as the program printed them: names with dots, `*` for each
+    element; octets as hex.
+    """
+
+    command: str
+    source: str
+    sent: bytes
+    received: bytes
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.command}-{self.source.partition(' (')[0]}"
+
+
+def _read(path: Path) -> list[Vector]:
+    entries = json.loads(path.read_text())
+    for entry in entries:
+        entry["sent"] = bytes.fromhex(entry["sent"])
+        entry["received"] = bytes.fromhex(entry["received"])
+    return [Vector(**entry) for entry in entries]
+
+
+VECTORS = [vector for path in sorted(DIRECTORY.glob("*.json")) for vector in _read(path)]
