@@ -191,7 +191,7 @@ def test_a_response_comes_back_from_its_frame(cls: type[Command[Any]], data: st.
 def test_an_encrypted_first_parameter_of_a_command_is_opaque_and_the_others_read(
     cls: type[Command[Any]], data: st.DataObject
 ):
-    first, *others = cls.AREAS.parameters.fields
+    first, *others = cls.AREAS.parameters
     secret = Encrypted(data.draw(octets(limit_of(first))))
     command = data.draw(structures(cls)).replace(**{first.name: secret})
     buffer = command.frame([DECRYPTS])
@@ -207,7 +207,7 @@ def test_an_encrypted_first_parameter_of_a_command_is_opaque_and_the_others_read
 def test_an_encrypted_first_parameter_of_a_response_is_opaque_and_the_others_read(
     cls: type[Any], data: st.DataObject
 ):
-    first = cls.AREAS.parameters.fields[0]
+    first = cls.AREAS.parameters[0]
     code = next(command.CC for command in COMMANDS.values() if command.RESPONSE is cls)
     secret = Encrypted(data.draw(octets(limit_of(first))))
     response = data.draw(structures(cls)).replace(**{first.name: secret})
@@ -226,7 +226,7 @@ def test_an_encrypted_parameter_longer_than_the_plain_one_may_be_packs_to_itself
         if TPM_CC[vector.command] == cls.CC:
             plain = unpack_command(vector.sent).command
             break
-    first = cls.AREAS.parameters.fields[0]
+    first = cls.AREAS.parameters[0]
     mark = bytes.fromhex("c0ffee") * 2
     body = plain.replace(**{first.name: Encrypted(mark)}).frame([DECRYPTS])
     longer = b"\x03\x00" + mark * 128
@@ -240,10 +240,10 @@ def test_an_encrypted_parameter_of_a_response_longer_than_the_plain_one_may_be_d
     code = next(command.CC for command in COMMANDS.values() if command.RESPONSE is cls)
     answers = [unpack_response(v.received, code) for v in VECTORS if TPM_CC[v.command] == code]
     plain = next(answer.response for answer in answers if answer.response is not None)
-    first = cls.AREAS.parameters.fields[0]
+    first = cls.AREAS.parameters[0]
     mark = bytes.fromhex("c0ffee") * 2
     body = response_buffer(plain.replace(**{first.name: Encrypted(mark)}), [ENCRYPTS])
-    handles = 4 * len(cls.AREAS.handles.fields)
+    handles = 4 * len(cls.AREAS.handles)
     area = int.from_bytes(body[10 + handles : 14 + handles], "big") + 127 * len(mark)
     body = body[: 10 + handles] + area.to_bytes(4, "big") + body[14 + handles :]
     longer = b"\x03\x00" + mark * 128

@@ -83,7 +83,7 @@ def test_each_command_was_recorded_with_success(code: int):
 
 def test_encrypted_parameters_were_recorded_both_ways():
     def first_parameter(value: Any) -> Any:
-        fields = value.AREAS.parameters.fields if value is not None else ()
+        fields = value.AREAS.parameters if value is not None else ()
         return value[fields[0].name] if fields else None
 
     sent = {v.command for v in VECTORS if is_encrypted(first_parameter(command_of(v)))}

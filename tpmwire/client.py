@@ -26,14 +26,13 @@ from tpmwire.commands.object import (
 )
 from tpmwire.commands.signing import KEY_SCHEME, Sign
 from tpmwire.commands.testing import SelfTest
-from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH
+from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH, TPM_ST
 from tpmwire.errors import DecodeError, Error, tpm_error
 from tpmwire.names import object_name
 from tpmwire.session import PasswordSession, Session
-from tpmwire.transport import Transport, connect, interrupts_held
+from tpmwire.transport import InterruptsHeld, Transport, connect
 from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from tpmwire.types.structures import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE
 
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
@@ -56,7 +55,7 @@ class Tpm:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._loaded: set[int] = set()
-        self._guard: Any = interrupts_held if transport.keeps_objects else nullcontext
+        self._guard: Any = InterruptsHeld if transport.keeps_objects else nullcontext
 
     def __enter__(self) -> Self:
         return self
@@ -91,10 +90,10 @@ class Tpm:
         authorizations = [session.authorize(parameters) for session in used]
         request = command_buffer(command.CC, handles, parameters, authorizations)
         with self._guard():
-            response = self._send(request, command)
+            tag, response = self._send(request, command)
             handle = self._note(response, command)
         try:
-            return cast(R, _checked(request, response, command, used, authorizations))
+            return cast(R, _checked(command, used, tag, response))
         except BaseException:
             if handle is not None:
                 self._forget(handle)
@@ -126,13 +125,16 @@ class Tpm:
         found.verify(read.name)
         return found
 
-    def _send(self, request: bytes, command: Command[Any]) -> bytes:
-        """Send until the TPM does not put it off any more; TpmError if it refuses."""
+    def _send(self, request: bytes, command: Command[Any]) -> tuple[int, bytes]:
+        """Send until the TPM does not put it off any more; TpmError if it refuses.
+
+        Returns the tag of the response and all of it.
+        """
         for attempt in range(TRIES):
             response = self._transport.send(request)
-            _, code = split_header(response)
+            tag, code = split_header(response)
             if code == TPM_RC.SUCCESS:
-                return response
+                return tag, response
             if code not in AGAIN or isinstance(command, SelfTest):
                 break
             time.sleep(min(0.01 * 2**attempt, 1.0))
@@ -236,35 +238,21 @@ def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
 
 def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
     """Make a password session for each authorization that the given sessions leave open."""
-    fields = command.AREAS.handles.fields[given : len(command.ROLES)]
+    fields = command.AREAS.handles[given : len(command.ROLES)]
     return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in fields]
 
 
 def _checked(
-    request: bytes,
-    response: bytes,
-    command: Command[Any],
-    sessions: Sequence[Session],
-    authorizations: Sequence[TPMS_AUTH_COMMAND],
+    command: Command[Any], sessions: Sequence[Session], tag: int, response: bytes
 ) -> Response:
     """Read a successful response, after each session has accepted its part of it."""
     areas = command.RESPONSE.AREAS
-    handles, parameters, answers = split_response(response, areas)
-    _check_shape(request, response, authorizations, answers, areas.cls.__name__)
+    handles, parameters, answers = split_response(tag, response, areas)
+    if (tag == TPM_ST.SESSIONS) != bool(sessions):
+        raise DecodeError("the tag is not that of the command", areas.cls.__name__)
+    if len(answers) != len(sessions):
+        message = f"{len(answers)} authorizations where {len(sessions)} were sent"
+        raise DecodeError(message, areas.cls.__name__)
     for session, answer in zip(sessions, answers, strict=True):
         session.verify(answer, parameters)
-    return cast(Response, areas.read(handles, parameters))
-
-
-def _check_shape(
-    request: bytes,
-    response: bytes,
-    authorizations: Sequence[TPMS_AUTH_COMMAND],
-    answers: Sequence[TPMS_AUTH_RESPONSE],
-    name: str,
-) -> None:
-    if request[:2] != response[:2]:
-        raise DecodeError("the tag is not that of the command", name)
-    if len(answers) != len(authorizations):
-        sent = len(authorizations)
-        raise DecodeError(f"{len(answers)} authorizations where {sent} were sent", name)
+    return cast(Response, areas.read(handles + parameters))

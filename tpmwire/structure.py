@@ -152,11 +152,11 @@ class Structure:
         cls._defaults = {f.name: f.default for f in cls.schema.fields if f.default is not MISSING}
 
     def __init__(self, **values: Any) -> None:
-        if values.keys() != self._names:
-            values = {**self._defaults, **values}
-            if values.keys() != self._names:
-                raise TypeError(_complaint(type(self).__name__, values.keys(), self._names))
-        self.__dict__.update(values)
+        fields = self.__dict__
+        fields.update(self._defaults)
+        fields.update(values)
+        if fields.keys() != self._names:
+            raise TypeError(_complaint(type(self).__name__, fields.keys(), self._names))
 
     def __getitem__(self, name: str) -> Any:
         """Read a field as construct's `this.name` does."""

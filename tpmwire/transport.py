@@ -18,7 +18,7 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Protocol
 
 from tpmwire.errors import ConfError, TransportError
@@ -189,16 +189,16 @@ def parse_conf(conf: str) -> Callable[[], Transport]:
     return _PARSERS[kind](rest)
 
 
-@contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
+class InterruptsHeld:
     """Hold back SIGINT, SIGTERM and SIGHUP while a command is under way in this thread."""
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    )
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __enter__(self) -> None:
+        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._SIGNALS)
+
+    def __exit__(self, *_: object) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
 
 
 def _parse_device(rest: str) -> Callable[[], Transport]:

@@ -73,19 +73,19 @@ class Integer(Construct):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         code = _CODES[width]
+        form = struct.Struct(">" + (code.lower() if signed else code))
         self.width, self.signed = width, signed
-        self._struct = struct.Struct(">" + (code.lower() if signed else code))
-        self._interpret = interpret
+        self._pack, self._unpack, self._interpret = form.pack, form.unpack, interpret
 
     def _parse(self, stream: Any, context: Any, path: Any) -> Any:
         data = stream.read(self.width)
         if len(data) != self.width:
             raise fail(f"{self.width} octets wanted, {len(data)} left")
-        return self._interpret(self._struct.unpack(data)[0])
+        return self._interpret(self._unpack(data)[0])
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
         try:
-            stream.write(self._struct.pack(obj))
+            stream.write(self._pack(obj))
         except struct.error:
             raise self._misfit(obj) from None
 
@@ -95,13 +95,22 @@ class Integer(Construct):  # type: ignore[misc]
         return fail(f"an integer wanted, not {type(obj).__name__}")
 
 
+class _Named(dict[int, int]):
+    """The members of an enumeration by their numbers; a number without a name is itself."""
+
+    def __init__(self, members: type[enum.IntEnum]) -> None:
+        super().__init__((int(member), member) for member in members)
+
+    def __missing__(self, number: int) -> int:
+        return number
+
+
 class Enumeration(Integer):
     """An integer that reads as a member of `members`; a number without a name stays an int."""
 
     def __init__(self, members: type[enum.IntEnum], width: int) -> None:
         self.members = members
-        names: dict[int, enum.IntEnum] = {int(member): member for member in members}
-        super().__init__(width, interpret=lambda number: names.get(number, number))
+        super().__init__(width, interpret=_Named(members).__getitem__)
 
 
 class Attributes(Integer):
@@ -116,8 +125,7 @@ class Handle(Integer):
     """A handle; an object that has one may be given in its place."""
 
     def __init__(self, members: type[enum.IntEnum]) -> None:
-        names: dict[int, enum.IntEnum] = {int(member): member for member in members}
-        super().__init__(4, interpret=lambda number: names.get(number, number))
+        super().__init__(4, interpret=_Named(members).__getitem__)
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
         super()._build(getattr(obj, "handle", obj), stream, context, path)
@@ -182,8 +190,7 @@ class Buffer(Construct):  # type: ignore[misc]
         data = _octets(obj)
         if len(data) > self.limit:
             raise fail(f"{len(data)} octets where {self.limit} is the most")
-        stream.write(len(data).to_bytes(self.prefix, "big"))
-        stream.write(data)
+        stream.write(len(data).to_bytes(self.prefix, "big") + data)
 
 
 class Sealed(Buffer):
@@ -214,8 +221,7 @@ class Sized(Subconstruct):  # type: ignore[misc]
         data = self._content(obj, context, path)
         if len(data) > 0xFFFF:
             raise fail(f"{len(data)} octets where 65535 is the most")
-        stream.write(len(data).to_bytes(2, "big"))
-        stream.write(data)
+        stream.write(len(data).to_bytes(2, "big") + data)
 
     def _content(self, obj: Any, context: Any, path: Any) -> bytes:
         if isinstance(obj, Encrypted):
@@ -299,6 +305,8 @@ class Union(Construct):  # type: ignore[misc]
 
 
 def _octets(obj: Any) -> bytes:
+    if type(obj) is bytes:
+        return obj
     if not isinstance(obj, bytes | bytearray | memoryview):
         raise fail(f"bytes wanted, not {type(obj).__name__}")
     return bytes(obj)

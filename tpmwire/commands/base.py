@@ -47,39 +47,38 @@ class Areas:
     def __init__(self, cls: type[Structure]) -> None:
         fields = cls.schema.fields
         self.cls = cls
-        self.handles = Record(cls, tuple(f for f in fields if f.is_handle))
-        self.parameters = Record(cls, tuple(f for f in fields if not f.is_handle))
-        self.handle_size = 4 * len(self.handles.fields)
+        self.handles = tuple(f for f in fields if f.is_handle)
+        self.parameters = tuple(f for f in fields if not f.is_handle)
+        self.handle_size = 4 * len(self.handles)
+        if fields[: len(self.handles)] != self.handles:
+            raise TypeError(f"{cls.__name__}: handles stand before parameters")
 
     @property
     def encryptable(self) -> bool:
         """Whether a session can encrypt the first parameter: it is a TPM2B.  [Part 1, 21.1]"""
-        fields = self.parameters.fields
-        return bool(fields) and _is_tpm2b(fields[0])
+        return bool(self.parameters) and _is_tpm2b(self.parameters[0])
 
     @cached_property
-    def encrypted_parameters(self) -> Record:
-        """The parameters with the first one encrypted."""
+    def encrypted(self) -> Record:
+        """The fields with the first parameter encrypted."""
         if not self.encryptable:
             raise DecodeError("a session claims to encrypt what is not a TPM2B", self.cls.__name__)
-        first, *others = self.parameters.fields
+        first, *others = self.parameters
         sealed = Field()
         # Encryption keeps the size, so the limit is that of the plain parameter.
         sealed.name, sealed.subcon = first.name, Sealed(getattr(first.subcon, "limit", None))
-        return Record(self.cls, (sealed, *others))
+        return Record(self.cls, (*self.handles, sealed, *others))
 
-    def read(self, handles: bytes, parameters: bytes, *, encrypted: bool = False) -> Any:
-        """Make the value that the two areas stand for."""
+    def read(self, octets: bytes, *, encrypted: bool = False) -> Any:
+        """Make the value that the two areas, one after the other, stand for."""
         obj = self.cls.__new__(self.cls)
-        if self.handle_size:
-            parse_into(self.handles, obj, handles)
-        record = self.encrypted_parameters if encrypted else self.parameters
-        parse_into(record, obj, parameters)
+        parse_into(self.encrypted if encrypted else self.cls.schema, obj, octets)
         return obj
 
     def write(self, obj: Structure) -> tuple[bytes, bytes]:
         """Turn a value into its handle area and its parameter area."""
-        return build(self.handles, obj) if self.handle_size else b"", build(self.parameters, obj)
+        octets = build(self.cls.schema, obj)
+        return octets[: self.handle_size], octets[self.handle_size :]
 
 
 class Response(Structure):
@@ -170,7 +169,7 @@ class CommandFrame:
             if not authorizations:
                 raise DecodeError("an empty authorization area", known.__name__)
         encrypted = any(a.sessionAttributes & TPMA_SESSION.decrypt for a in authorizations)
-        command = known.AREAS.read(handles, rest, encrypted=encrypted)
+        command = known.AREAS.read(handles + rest, encrypted=encrypted)
         return cls(TPM_ST(tag), known.CC, command, authorizations)
 
 
@@ -208,9 +207,9 @@ class ResponseFrame:
                     f"{len(data)} octets where an error has {HEADER.size}", "response"
                 )
             return cls(tag, code, body=data[HEADER.size :])
-        handles, parameters, authorizations = split_response(data, areas)
+        handles, parameters, authorizations = split_response(tag, data, areas)
         encrypted = any(a.sessionAttributes & TPMA_SESSION.encrypt for a in authorizations)
-        response = areas.read(handles, parameters, encrypted=encrypted)
+        response = areas.read(handles + parameters, encrypted=encrypted)
         return cls(TPM_ST(tag), TPM_RC.SUCCESS, response, authorizations)
 
 
@@ -251,10 +250,9 @@ def split_header(data: bytes) -> tuple[int, int]:
 
 
 def split_response(
-    data: bytes, areas: Areas
+    tag: int, data: bytes, areas: Areas
 ) -> tuple[bytes, bytes, tuple[TPMS_AUTH_RESPONSE, ...]]:
-    """Part a successful response into handle area, parameter area and authorizations."""
-    tag, _ = split_header(data)
+    """Part a successful response of `tag` into handle area, parameter area and authorizations."""
     name = areas.cls.__name__
     end = HEADER.size + areas.handle_size
     handles, rest = data[HEADER.size : end], data[end:]

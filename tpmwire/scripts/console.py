@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from tpmwire.embedded import default_directory
 from tpmwire.errors import ConfError, Error
-from tpmwire.transport import ENVIRONMENT, interrupts_held, parse_conf
+from tpmwire.transport import ENVIRONMENT, InterruptsHeld, parse_conf
 
 FAILED, USAGE = 1, 2
 
@@ -144,7 +144,7 @@ def signs_of_life(text: str) -> Iterator[None]:
     done = threading.Event()
     thread = threading.Thread(target=_tick, args=(text, done), daemon=True)
     # Signals are for the main thread, which knows what it is doing when one comes.
-    with interrupts_held():
+    with InterruptsHeld():
         thread.start()
     try:
         yield
