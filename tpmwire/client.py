@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from tpmwire.commands.base import Command, Response, command_buffer, split_header, split_response
 from tpmwire.commands.context import FlushContext
@@ -55,7 +55,7 @@ class Tpm:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._loaded: set[int] = set()
-        self._guard: Any = InterruptsHeld if transport.keeps_objects else nullcontext
+        self._guard: Any = InterruptsHeld() if transport.keeps_objects else nullcontext()
 
     def __enter__(self) -> Self:
         return self
@@ -88,12 +88,12 @@ class Tpm:
         handles, parameters = command.AREAS.write(command)
         used = (*sessions, *_passwords(command, len(sessions)))
         authorizations = [session.authorize(parameters) for session in used]
-        request = command_buffer(command.CC, handles, parameters, authorizations)
-        with self._guard():
+        request = command_buffer(command.CC, handles, authorizations, parameters)
+        with self._guard:
             tag, response = self._send(request, command)
             handle = self._note(response, command)
         try:
-            return cast(R, _checked(command, used, tag, response))
+            return _checked(command, used, tag, response)
         except BaseException:
             if handle is not None:
                 self._forget(handle)
@@ -238,13 +238,11 @@ def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
 
 def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
     """Make a password session for each authorization that the given sessions leave open."""
-    fields = command.AREAS.handles[given : len(command.ROLES)]
-    return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in fields]
+    open_roles = command.AREAS.handles[given : len(command.ROLES)]
+    return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in open_roles]
 
 
-def _checked(
-    command: Command[Any], sessions: Sequence[Session], tag: int, response: bytes
-) -> Response:
+def _checked(command: Command[R], sessions: Sequence[Session], tag: int, response: bytes) -> R:
     """Read a successful response, after each session has accepted its part of it."""
     areas = command.RESPONSE.AREAS
     handles, parameters, answers = split_response(tag, response, areas)
@@ -255,4 +253,5 @@ def _checked(
         raise DecodeError(message, areas.cls.__name__)
     for session, answer in zip(sessions, answers, strict=True):
         session.verify(answer, parameters)
-    return cast(Response, areas.read(handles + parameters))
+    read: R = areas.read(handles + parameters)
+    return read

@@ -128,7 +128,7 @@ class Handle(Integer):
         super().__init__(4, interpret=_Named(members).__getitem__)
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
-        super()._build(getattr(obj, "handle", obj), stream, context, path)
+        Integer._build(self, getattr(obj, "handle", obj), stream, context, path)
 
 
 class YesNo(Construct):  # type: ignore[misc]
@@ -187,7 +187,7 @@ class Buffer(Construct):  # type: ignore[misc]
         return data
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
-        data = _octets(obj)
+        data = obj if type(obj) is bytes else _octets(obj)
         if len(data) > self.limit:
             raise fail(f"{len(data)} octets where {self.limit} is the most")
         stream.write(len(data).to_bytes(self.prefix, "big") + data)
@@ -290,23 +290,23 @@ class Union(Construct):  # type: ignore[misc]
         """Make the same union with `selector` as the field that tells the case."""
         return Union(self.cases, selector)
 
-    def _case(self, context: Any) -> Construct:
-        value = getattr(context, self.selector)
-        case = self.cases.get(value)
-        if case is None:
-            raise fail(f"nothing is known for {self.selector} {value!r}")
-        return case
-
     def _parse(self, stream: Any, context: Any, path: Any) -> Any:
-        return self._case(context)._parse(stream, context, path)
+        case = self.cases.get(getattr(context, self.selector))
+        if case is None:
+            raise self._unknown(context)
+        return case._parse(stream, context, path)
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
-        self._case(context)._build(obj, stream, context, path)
+        case = self.cases.get(getattr(context, self.selector))
+        if case is None:
+            raise self._unknown(context)
+        case._build(obj, stream, context, path)
+
+    def _unknown(self, context: Any) -> ConstructError:
+        return fail(f"nothing is known for {self.selector} {getattr(context, self.selector)!r}")
 
 
 def _octets(obj: Any) -> bytes:
-    if type(obj) is bytes:
-        return obj
     if not isinstance(obj, bytes | bytearray | memoryview):
         raise fail(f"bytes wanted, not {type(obj).__name__}")
     return bytes(obj)

@@ -12,7 +12,7 @@ parameter, that parameter is `Encrypted` octets, and everything around it reads 
 
 import enum
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
@@ -117,7 +117,8 @@ class Command(Structure, Generic[R]):
         `authorizations` are those of the handles, then those of further sessions.  Raises
         EncodeError if a value does not fit.
         """
-        return command_buffer(self.CC, *self.AREAS.write(self), authorizations)
+        handles, parameters = self.AREAS.write(self)
+        return command_buffer(self.CC, handles, (a.pack() for a in authorizations), parameters)
 
     @classmethod
     def read(cls, data: bytes) -> R:
@@ -228,10 +229,10 @@ def unpack_response(data: bytes, code: int) -> ResponseFrame:
 
 
 def command_buffer(
-    code: int, handles: bytes, parameters: bytes, authorizations: Sequence[TPMS_AUTH_COMMAND]
+    code: int, handles: bytes, authorizations: Iterable[bytes], parameters: bytes
 ) -> bytes:
-    """Put the areas of a command together; EncodeError if they are more than a TPM can count."""
-    area = b"".join(a.pack() for a in authorizations)
+    """Put the areas of a command together; each authorization is a packed TPMS_AUTH_COMMAND."""
+    area = b"".join(authorizations)
     if area:
         area = _SIZE.pack(len(area)) + area
     body = handles + area + parameters
