@@ -5,30 +5,9 @@ whoever knows the Name of a key cannot be given another one.  PCRs, sessions and
 are called by their handle.
 """
 
-import hashlib
-
 from tpmwire.constants import TPM_ALG
-from tpmwire.errors import DecodeError
+from tpmwire.digests import digest
 from tpmwire.types.objects import TPMT_PUBLIC
-
-HASHES: dict[int, str] = {
-    TPM_ALG.SHA1: "sha1",
-    TPM_ALG.SHA256: "sha256",
-    TPM_ALG.SHA384: "sha384",
-    TPM_ALG.SHA512: "sha512",
-    TPM_ALG.SM3_256: "sm3",
-    TPM_ALG.SHA3_256: "sha3_256",
-    TPM_ALG.SHA3_384: "sha3_384",
-    TPM_ALG.SHA3_512: "sha3_512",
-}
-
-
-def digest(alg: int, data: bytes) -> bytes:
-    """Hash `data` with the algorithm `alg`; DecodeError if this machine does not have it."""
-    try:
-        return hashlib.new(HASHES[alg], data).digest()
-    except (KeyError, ValueError):
-        raise DecodeError(f"hash algorithm {alg:#06x} is not known on this machine") from None
 
 
 def object_name(public: TPMT_PUBLIC) -> bytes:

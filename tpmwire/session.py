@@ -1,25 +1,128 @@
 """Sessions: what stands in a command's authorization area, and the check of what comes back.
 
-A session turns the command it serves into a TPMS_AUTH_COMMAND and is shown the TPMS_AUTH_RESPONSE
-before anything of the answer is used.  Sessions do no I/O.  [Part 1, 17-19]
+A session proves to the TPM that its user knows an authorization value, without sending it; proves to
+the user that the answer is the TPM's; and hides the first parameter of the command, of the response,
+or of both.  Everything rests on two numbers that change with each command (nonces) and on two
+secrets: the session key, which was agreed on when the session was started, and the authorization
+value of the entity that the session authorizes.  [Part 1, 17-19]
+
+    cpHash = H(commandCode ‖ Names of the handles ‖ parameters)
+    rpHash = H(responseCode ‖ commandCode ‖ parameters)
+    HMAC   = HMAC(sessionKey ‖ authValue, pHash ‖ newer nonce ‖ older nonce ‖ attributes)
+
+An `Exchange` takes one command through its sessions, to the TPM and back.  Nothing here does I/O.
 """
 
-from typing import Protocol
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
 
+from tpmwire import crypto
 from tpmwire.attributes import TPMA_SESSION
-from tpmwire.constants import TPM_RH
-from tpmwire.errors import SessionError
+from tpmwire.commands.session import StartAuthSession, StartAuthSessionResponse
+from tpmwire.constants import TPM_ALG, TPM_RH, TPM_SE
+from tpmwire.digests import digest, digest_size, equal, hmac, kdfa
+from tpmwire.errors import EncodeError, SessionError
+from tpmwire.names import handle_name
+from tpmwire.types.algorithms import TPMT_SYM_DEF
+from tpmwire.types.objects import TPMT_PUBLIC
 from tpmwire.types.structures import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE
+
+AES_128_CFB = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
+
+_CONTINUE, _AUDIT = TPMA_SESSION.continueSession, TPMA_SESSION.audit
+_DECRYPT, _ENCRYPT = TPMA_SESSION.decrypt, TPMA_SESSION.encrypt
+_ECHOED = _CONTINUE | _AUDIT | _DECRYPT | _ENCRYPT
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What the TPM knows by a handle: its Name, and the authorization value to use it."""
+
+    handle: int
+    name: bytes
+    auth: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<entity {self.handle:#010x} {self.name.hex()}>"
+
+    @classmethod
+    def permanent(cls, handle: int, auth: bytes = b"") -> Self:
+        """Make one that is called by its handle: a hierarchy, a PCR."""
+        return cls(handle, handle_name(handle), auth)
+
+
+class HasEntity(Protocol):
+    """An `Entity`, a loaded object, or what else has the same."""
+
+    @property
+    def handle(self) -> int:
+        """The handle by which the TPM knows it."""
+
+    @property
+    def name(self) -> bytes:
+        """The Name by which the TPM calls it."""
+
+    @property
+    def auth(self) -> bytes:
+        """The authorization value to use it."""
+
+
+class SaltKey(Protocol):
+    """A loaded key that can decrypt a salt."""
+
+    @property
+    def handle(self) -> int:
+        """The handle by which the TPM knows it."""
+
+    @property
+    def public(self) -> TPMT_PUBLIC:
+        """Its public area: whoever it is of can compute the session key."""
+
+
+class Context(Protocol):
+    """What a session is told of the command that it serves."""
+
+    def entity(self, use: "Use") -> HasEntity | None:
+        """Find what the session authorizes; None if it only encrypts or audits."""
+
+    def entity_after(self, use: "Use") -> HasEntity | None:
+        """Find the same with the authorization value that it has after the command."""
+
+    def others(self, use: "Use") -> bytes:
+        """Find the nonces of the sessions that encrypt, if this one vouches for them."""
+
+    def cp_hash(self, alg: int) -> bytes:
+        """Hash the command, as it is sent."""
+
+    def rp_hash(self, alg: int) -> bytes:
+        """Hash the response, as it came."""
 
 
 class Session(Protocol):
-    """What `Tpm.execute` wants of a session."""
+    """Anything that `Tpm.execute` takes as a session."""
 
-    def authorize(self, parameters: bytes) -> bytes:
-        """Make this session's part of a command with this parameter area: a TPMS_AUTH_COMMAND."""
+    def use(self) -> "Use":
+        """Make the session's part in one command."""
 
-    def verify(self, answer: TPMS_AUTH_RESPONSE, parameters: bytes) -> None:
-        """Check this session's part of a response; SessionError if it is not the TPM's."""
+
+class Use(Protocol):
+    """The part of a session in one command."""
+
+    attributes: TPMA_SESSION
+
+    def use(self) -> "Use":
+        """Return this part itself."""
+
+    def begin(self) -> None:
+        """Prepare for the next command."""
+
+    def authorize(self, context: Context) -> bytes:
+        """Make the packed TPMS_AUTH_COMMAND."""
+
+    def verify(self, context: Context, answer: TPMS_AUTH_RESPONSE) -> None:
+        """Check the TPM's part of the response; SessionError if it is not the TPM's."""
 
 
 class PasswordSession:
@@ -28,6 +131,8 @@ class PasswordSession:
     Whoever listens on the bus to the TPM reads it, and the answer proves nothing.
     """
 
+    attributes = _CONTINUE
+
     def __init__(self, auth: bytes = b"") -> None:
         self._size = len(auth)
         self._authorization = _password(auth) if auth else _NO_PASSWORD
@@ -35,19 +140,278 @@ class PasswordSession:
     def __repr__(self) -> str:
         return f"PasswordSession(<{self._size} octets, secret>)"
 
-    def authorize(self, parameters: bytes) -> bytes:
+    def use(self) -> Self:
+        """Return this part itself."""
+        return self
+
+    def begin(self) -> None:
+        """There is nothing to prepare."""
+
+    def authorize(self, context: Context) -> bytes:
         """Put the authorization value where an HMAC would stand."""
         return self._authorization
 
-    def verify(self, answer: TPMS_AUTH_RESPONSE, parameters: bytes) -> None:
+    def verify(self, context: Context, answer: TPMS_AUTH_RESPONSE) -> None:
         """Check that the answer is as empty as that to a password has to be."""
         if answer.nonce or answer.hmac:
             raise SessionError("the answer to a password carries a nonce or an HMAC")
 
 
+class SessionStart:
+    """What it takes to start a session: the command, and the secrets that are not sent with it.
+
+    `salt_key` is a loaded key of the TPM, to which a random salt is sent encrypted; `bind` an entity
+    whose authorization value goes into the session key.  Raises DecodeError if the salt key is of a
+    kind that this machine cannot encrypt for.
+    """
+
+    def __init__(
+        self,
+        kind: TPM_SE = TPM_SE.HMAC,
+        *,
+        salt_key: SaltKey | None = None,
+        bind: HasEntity | None = None,
+        hash_alg: int = TPM_ALG.SHA256,
+        symmetric: TPMT_SYM_DEF = AES_128_CFB,
+    ) -> None:
+        self.kind, self.hash, self.symmetric, self.bound = kind, hash_alg, symmetric, bind
+        self.size = digest_size(hash_alg)
+        self.nonce = secrets.token_bytes(self.size)
+        salt = crypto.share_secret(salt_key.public, b"SECRET") if salt_key else crypto.NOTHING
+        self._secret = (stripped(bind.auth) if bind else b"") + salt.secret
+        self.command = StartAuthSession(
+            tpmKey=salt_key or TPM_RH.NULL,
+            bind=bind or TPM_RH.NULL,
+            nonceCaller=self.nonce,
+            encryptedSalt=salt.encrypted,
+            sessionType=kind,
+            symmetric=symmetric,
+            authHash=hash_alg,
+        )
+
+    @property
+    def confidential(self) -> bool:
+        """Whether a listener is kept from computing the session key."""
+        return bool(self._secret)
+
+    def key(self, nonce_tpm: bytes) -> bytes:
+        """Derive the session key; there is none if the session is neither salted nor bound."""
+        if not self._secret and self.bound is None:
+            return b""
+        return kdfa(self.hash, self._secret, b"ATH", nonce_tpm, self.nonce, 8 * self.size)
+
+    def session(self, response: StartAuthSessionResponse) -> "HmacSession":
+        """Make the session that the TPM has started; SessionError if the answer makes no sense."""
+        if len(response.nonceTPM) != self.size:
+            raise SessionError(f"a nonce of {len(response.nonceTPM)} octets, not {self.size}")
+        kind = HmacSession if self.kind == TPM_SE.HMAC else PolicySession
+        return kind(self, response)
+
+
+class HmacSession:
+    """A session that was started with TPM2_StartAuthSession.
+
+    `confidential` tells whether a listener is kept from computing its key; `audit_digest` is what
+    the TPM has computed too if the session audits; `ended` that it is no longer in the TPM.
+    """
+
+    def __init__(self, start: SessionStart, response: StartAuthSessionResponse) -> None:
+        self.handle: int = response.sessionHandle
+        self.hash, self.symmetric = start.hash, start.symmetric
+        self.nonce_caller, self.nonce_tpm = start.nonce, response.nonceTPM
+        self.key = start.key(response.nonceTPM)
+        self.confidential = start.confidential
+        self.audit_digest = bytes(start.size)
+        self.ended = False
+        self._bound = start.bound and (start.bound.name, stripped(start.bound.auth))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.handle:#010x}>"
+
+    def use(
+        self,
+        auth: bytes | None = None,
+        *,
+        decrypt: bool = False,
+        encrypt: bool = False,
+        audit: bool = False,
+        attributes: TPMA_SESSION = TPMA_SESSION(0),
+        last: bool = False,
+    ) -> "HmacUse":
+        """Make the session's part in one command.
+
+        `auth` is the authorization value of what it authorizes, unless the object in the command
+        knows it; `decrypt` hides the first parameter on the way to the TPM, `encrypt` that on the
+        way back; `audit` adds the command to the audit digest; `last` ends the session with it.
+        """
+        chosen = attributes | (TPMA_SESSION(0) if last else _CONTINUE)
+        for wanted, bit in ((decrypt, _DECRYPT), (encrypt, _ENCRYPT), (audit, _AUDIT)):
+            chosen |= bit if wanted else TPMA_SESSION(0)
+        return HmacUse(self, chosen, auth)
+
+    def hmac_key(self, entity: HasEntity | None) -> bytes:
+        """Make the key of an HMAC that authorizes `entity`, or nothing.
+
+        The authorization value of the entity that the session is bound to is in the session key
+        already; if it has changed since, the session counts as bound no longer.
+        """
+        if entity is None or self._bound == (entity.name, stripped(entity.auth)):
+            return self.key
+        return self.key + stripped(entity.auth)
+
+    def cipher_key(self, entity: HasEntity | None) -> bytes:
+        """Make the key that parameters are encrypted with, whatever the HMAC's key is."""
+        return self.key + (stripped(entity.auth) if entity else b"")
+
+    def proof(self, entity: HasEntity | None, *signed: bytes) -> bytes:
+        """Prove the knowledge of the key: an HMAC, or nothing where there is no key."""
+        key = self.hmac_key(entity)
+        return hmac(self.hash, key, *signed) if key else b""
+
+    def answer(self, entity: HasEntity | None, *signed: bytes) -> bytes:
+        """Compute what the TPM has to prove in its answer."""
+        return self.proof(entity, *signed)
+
+    def authorized(self) -> None:
+        """Note that the session has authorized a command."""
+
+
+class PolicySession(HmacSession):
+    """A policy session: what authorizes is what was asserted in it.  [Part 1, 19.7]
+
+    `auth_value` and `password` are set when TPM2_PolicyAuthValue or TPM2_PolicyPassword was
+    executed; the TPM forgets them, as all that was asserted, when the session has authorized.
+    """
+
+    auth_value = False
+    password = False
+
+    def hmac_key(self, entity: HasEntity | None) -> bytes:
+        """Make the key of an HMAC; the authorization value is in it if PolicyAuthValue wants it."""
+        return self.cipher_key(entity if self.auth_value else None)
+
+    def proof(self, entity: HasEntity | None, *signed: bytes) -> bytes:
+        """Prove the knowledge of the key, or give the password away if PolicyPassword wants it."""
+        return entity.auth if entity and self.password else super().proof(entity, *signed)
+
+    def answer(self, entity: HasEntity | None, *signed: bytes) -> bytes:
+        """Compute what the TPM has to prove: nothing to who has given a password."""
+        return b"" if entity and self.password else super().proof(entity, *signed)
+
+    def authorized(self) -> None:
+        """Note that the TPM has forgotten what was asserted."""
+        self.auth_value = self.password = False
+
+
+class HmacUse:
+    """The part of an HMAC or policy session in one command."""
+
+    def __init__(self, session: HmacSession, attributes: TPMA_SESSION, auth: bytes | None) -> None:
+        self.session, self.attributes, self._auth = session, attributes, auth
+        if attributes & (_DECRYPT | _ENCRYPT) and not session.confidential:
+            raise EncodeError(
+                "the session is neither salted nor bound to something with an authorization value, "
+                "so whoever listens could decrypt the parameter"
+            )
+
+    def use(self) -> Self:
+        """Return this part itself."""
+        return self
+
+    def authorize(self, context: Context) -> bytes:
+        """Make the packed TPMS_AUTH_COMMAND."""
+        session = self.session
+        proof = session.proof(
+            self._known(context.entity(self)),
+            context.cp_hash(session.hash),
+            session.nonce_caller,
+            session.nonce_tpm,
+            context.others(self),
+            bytes([self.attributes]),
+        )
+        return TPMS_AUTH_COMMAND(
+            sessionHandle=session.handle,
+            nonce=session.nonce_caller,
+            sessionAttributes=self.attributes,
+            hmac=proof,
+        ).pack()
+
+    def begin(self) -> None:
+        """Choose the nonce for the next command."""
+        if self.session.ended:
+            raise SessionError(f"{self.session!r} has ended")
+        self.session.nonce_caller = secrets.token_bytes(len(self.session.nonce_caller))
+
+    def verify(self, context: Context, answer: TPMS_AUTH_RESPONSE) -> None:
+        """Check the TPM's part of the response; SessionError if it is not the TPM's."""
+        session, entity = self.session, self._known(context.entity_after(self))
+        if len(answer.nonce) != len(session.nonce_tpm):
+            raise SessionError("the TPM's nonce has another size than its first one")
+        if (answer.sessionAttributes ^ self.attributes) & _ECHOED:
+            raise SessionError("the answer has other session attributes than the command")
+        wanted = session.answer(
+            entity,
+            context.rp_hash(session.hash),
+            answer.nonce,
+            session.nonce_caller,
+            bytes([answer.sessionAttributes]),
+        )
+        if not equal(wanted, answer.hmac):
+            raise SessionError("the HMAC of the answer is wrong: this is not what the TPM sent")
+        session.nonce_tpm = answer.nonce
+        session.ended = not self.attributes & _CONTINUE
+        self._audit(context)
+        if entity:
+            session.authorized()
+
+    def encrypt(self, context: Context, data: bytes) -> bytes:
+        """Hide the first parameter of the command."""
+        newer, older = self.session.nonce_caller, self.session.nonce_tpm
+        return self._cipher(crypto.cfb_encrypt, context.entity(self), newer, older, data)
+
+    def decrypt(self, context: Context, data: bytes) -> bytes:
+        """Uncover the first parameter of the response, once all sessions have verified it."""
+        newer, older = self.session.nonce_tpm, self.session.nonce_caller
+        return self._cipher(crypto.cfb_decrypt, context.entity_after(self), newer, older, data)
+
+    def _cipher(
+        self,
+        cfb: Callable[[int, bytes, bytes, bytes], bytes],
+        entity: HasEntity | None,
+        newer: bytes,
+        older: bytes,
+        data: bytes,
+    ) -> bytes:
+        session, symmetric = self.session, self.session.symmetric
+        key = session.cipher_key(self._known(entity))
+        if symmetric.algorithm == TPM_ALG.XOR:
+            return crypto.xor(session.hash, key, newer, older, data)
+        size, block = symmetric.keyBits // 8, crypto.block_size(symmetric.algorithm)
+        derived = kdfa(session.hash, key, b"CFB", newer, older, 8 * (size + block))
+        return cfb(symmetric.algorithm, derived[:size], derived[size:], data)
+
+    def _known(self, entity: HasEntity | None) -> HasEntity | None:
+        if entity is None or self._auth is None:
+            return entity
+        return Entity(entity.handle, entity.name, self._auth)
+
+    def _audit(self, context: Context) -> None:
+        session = self.session
+        if self.attributes & _AUDIT:
+            reset = self.attributes & TPMA_SESSION.auditReset
+            before = bytes(len(session.audit_digest)) if reset else session.audit_digest
+            hashes = (context.cp_hash(session.hash), context.rp_hash(session.hash))
+            session.audit_digest = digest(session.hash, before, *hashes)
+
+
+def stripped(auth: bytes) -> bytes:
+    """Leave out the zero octets at the end of an authorization value, which the TPM ignores."""
+    return auth.rstrip(b"\0")
+
+
 def _password(auth: bytes) -> bytes:
     return TPMS_AUTH_COMMAND(
-        sessionHandle=TPM_RH.RS_PW, sessionAttributes=TPMA_SESSION.continueSession, hmac=auth
+        sessionHandle=TPM_RH.RS_PW, sessionAttributes=_CONTINUE, hmac=auth
     ).pack()
 
 
