@@ -9,30 +9,34 @@ there.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Self, TypeVar
 
-from tpmwire.commands.base import Command, Response, command_buffer, split_header, split_response
+from tpmwire.commands.base import Command, Response, split_header
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.hierarchy import CreatePrimary
-from tpmwire.commands.object import (
-    Create,
-    CreateResponse,
-    Load,
-    LoadExternal,
-    ReadPublic,
-)
-from tpmwire.commands.signing import KEY_SCHEME, Sign
+from tpmwire.commands.nv import NV_ReadPublic
+from tpmwire.commands.object import LoadExternal, ReadPublic
 from tpmwire.commands.testing import SelfTest
-from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH, TPM_ST
-from tpmwire.errors import DecodeError, Error, tpm_error
-from tpmwire.names import object_name
-from tpmwire.session import PasswordSession, Session
+from tpmwire.constants import TPM_ALG, TPM_HT, TPM_RC, TPM_RH, TPM_SE
+from tpmwire.errors import Error, tpm_error
+from tpmwire.exchange import Exchange
+from tpmwire.objects import LoadedObject
+from tpmwire.session import (
+    AES_128_CFB,
+    Entity,
+    HasEntity,
+    HmacSession,
+    PasswordSession,
+    SaltKey,
+    Session,
+    SessionStart,
+)
 from tpmwire.transport import InterruptsHeld, Transport, connect
-from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
+from tpmwire.types.algorithms import TPMT_SYM_DEF
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
+from tpmwire.wire import HasHandle
 
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
@@ -85,23 +89,89 @@ class Tpm:
         verify, DecodeError if it makes no sense, TransportError if the connection fails,
         EncodeError if a value of the command does not fit.
         """
-        handles, parameters = command.AREAS.write(command)
-        used = (*sessions, *_passwords(command, len(sessions)))
-        authorizations = [session.authorize(parameters) for session in used]
-        request = command_buffer(command.CC, handles, authorizations, parameters)
+        uses = [session.use() for session in sessions]
+        entities = self._entities(command) if uses else ()
+        exchange = Exchange(command, [*uses, *_passwords(command, len(uses))], entities)
+        request = exchange.request()
         with self._guard:
             tag, response = self._send(request, command)
             handle = self._note(response, command)
         try:
-            return _checked(command, used, tag, response)
+            read = exchange.response(tag, response)
         except BaseException:
             if handle is not None:
                 self._forget(handle)
             raise
+        self._loaded.difference_update(exchange.ended)
+        return read
+
+    @contextmanager
+    def session(
+        self,
+        kind: TPM_SE = TPM_SE.HMAC,
+        *,
+        salt_key: SaltKey | None = None,
+        bind: HasEntity | None = None,
+        hash_alg: int = TPM_ALG.SHA256,
+        symmetric: TPMT_SYM_DEF = AES_128_CFB,
+    ) -> Iterator[HmacSession]:
+        """Start a session for a `with` block: an HMAC session, or a policy or trial session.
+
+        `salt_key` is a loaded key to which the salt of the session key is encrypted, `bind` an
+        entity whose authorization value goes into it.
+        """
+        session = self.start_session(
+            kind, salt_key=salt_key, bind=bind, hash_alg=hash_alg, symmetric=symmetric
+        )
+        try:
+            yield session
+        finally:
+            if not session.ended:
+                self._forget(session.handle)
+
+    def start_session(
+        self,
+        kind: TPM_SE = TPM_SE.HMAC,
+        *,
+        salt_key: SaltKey | None = None,
+        bind: HasEntity | None = None,
+        hash_alg: int = TPM_ALG.SHA256,
+        symmetric: TPMT_SYM_DEF = AES_128_CFB,
+    ) -> HmacSession:
+        """Start a session that lasts until a command ends it, or this Tpm is closed."""
+        start = SessionStart(
+            kind, salt_key=salt_key, bind=bind, hash_alg=hash_alg, symmetric=symmetric
+        )
+        response = self.execute(start.command)
+        try:
+            return start.session(response)
+        except BaseException:
+            self._forget(response.sessionHandle)
+            raise
+
+    def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
+        """Execute a command so that nobody on the way to the TPM reads a secret of it.
+
+        A salted session is started for each authorization that the command wants, and ends with
+        it; the first encrypts the first parameters if they are secret.  The entities in the handle
+        fields know their authorization values.
+        """
+        sessions: list[HmacSession] = []
+        try:
+            for _ in command.ROLES:
+                sessions.append(self.start_session(salt_key=salt_key))
+            secret, answer = command.AREAS.secret, command.RESPONSE.AREAS.secret
+            uses = [session.use(last=True) for session in sessions[1:]]
+            uses[:0] = [s.use(decrypt=secret, encrypt=answer, last=True) for s in sessions[:1]]
+            return self.execute(command, *uses)
+        finally:
+            for session in sessions:
+                if not session.ended:
+                    self._forget(session.handle)
 
     def create_primary(
         self, template: TPMT_PUBLIC, hierarchy: int = TPM_RH.OWNER, auth: bytes = b""
-    ) -> "LoadedObject":
+    ) -> LoadedObject:
         """Derive the primary object of a template; `auth` is the hierarchy's authorization."""
         command = CreatePrimary(primaryHandle=hierarchy, inPublic=template)
         made = self.execute(command, PasswordSession(auth))
@@ -111,19 +181,34 @@ class Tpm:
 
     def load_external(
         self, public: TPMT_PUBLIC, sensitive: TPMT_SENSITIVE | None = None
-    ) -> "LoadedObject":
+    ) -> LoadedObject:
         """Load a public key, or a whole key that exists outside the TPM, in no hierarchy."""
         made = self.execute(LoadExternal(inPrivate=sensitive, inPublic=public))
         loaded = LoadedObject(self, made.objectHandle, public)
         loaded.verify(made.name)
         return loaded
 
-    def persistent(self, handle: int, auth: bytes = b"") -> "LoadedObject":
+    def persistent(self, handle: int, auth: bytes = b"") -> LoadedObject:
         """Use an object that is in the TPM for good; TpmError (HANDLE) if there is none."""
         read = self.execute(ReadPublic(objectHandle=handle))
         found = LoadedObject(self, handle, read.outPublic, auth)
         found.verify(read.name)
         return found
+
+    def _entities(self, command: Command[Any]) -> list[HasEntity]:
+        """Find what the handles of a command stand for; a bare number is looked up in the TPM."""
+        return [self.entity(command[field.name]) for field in command.AREAS.handles]
+
+    def entity(self, handle: int | HasHandle) -> HasEntity:
+        """Find what a handle stands for, with its Name as the TPM tells it."""
+        if not isinstance(handle, int):
+            return handle  # type: ignore[return-value]
+        kind = handle >> 24
+        if kind in (TPM_HT.TRANSIENT, TPM_HT.PERSISTENT):
+            return Entity(handle, self.execute(ReadPublic(objectHandle=handle)).name)
+        if kind == TPM_HT.NV_INDEX:
+            return Entity(handle, self.execute(NV_ReadPublic(nvIndex=handle)).nvName)
+        return Entity.permanent(handle)
 
     def _send(self, request: bytes, command: Command[Any]) -> tuple[int, bytes]:
         """Send until the TPM does not put it off any more; TpmError if it refuses.
@@ -156,102 +241,7 @@ class Tpm:
             self.execute(FlushContext(flushHandle=handle))
 
 
-class LoadedObject:
-    """An object in the TPM: its handle, public area, Name, and the authorization to use it.
-
-    As a context manager it is flushed at the end, unless it is persistent.
-    """
-
-    def __init__(self, tpm: Tpm, handle: int, public: TPMT_PUBLIC, auth: bytes = b"") -> None:
-        self._tpm = tpm
-        self.handle, self.public, self.auth = handle, public, auth
-        self.name = object_name(public)
-        # Asked once only: the TPM may give the handle to another object afterwards.
-        self._to_flush = handle >> 24 == TPM_HT.TRANSIENT
-
-    def __repr__(self) -> str:
-        return f"<{self.public.type!r} object {self.handle:#010x} {self.name.hex()}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.flush()
-        except Error:
-            if error is None:
-                raise
-
-    def flush(self) -> None:
-        """Forget the object; nothing happens to a persistent one, or a second time."""
-        if self._to_flush:
-            self._to_flush = False
-            self._tpm.execute(FlushContext(flushHandle=self.handle))
-
-    def verify(self, name: bytes, template: TPMT_PUBLIC | None = None) -> None:
-        """Check that the TPM calls the object by its Name, and that it is of the template.
-
-        On a mismatch the object is flushed and DecodeError raised.
-        """
-        try:
-            if name != self.name:
-                raise DecodeError("the Name from the TPM is not that of the public area", "name")
-            if template is not None:
-                check_template(self.public, template)
-        except DecodeError:
-            self.flush()
-            raise
-
-    def create(self, template: TPMT_PUBLIC, auth: bytes = b"", data: bytes = b"") -> CreateResponse:
-        """Make a new object under this one, with `auth` as its PIN or `data` sealed in it."""
-        sensitive = TPMS_SENSITIVE_CREATE(userAuth=auth, data=data)
-        command = Create(parentHandle=self, inSensitive=sensitive, inPublic=template)
-        made = self._tpm.execute(command)
-        check_template(made.outPublic, template)
-        return made
-
-    def load(self, private: bytes, public: TPMT_PUBLIC, auth: bytes = b"") -> "LoadedObject":
-        """Load an object that was made under this one; `auth` is its PIN, for later use."""
-        command = Load(parentHandle=self, inPrivate=private, inPublic=public)
-        made = self._tpm.execute(command)
-        loaded = LoadedObject(self._tpm, made.objectHandle, public, auth)
-        loaded.verify(made.name)
-        return loaded
-
-    def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
-        """Sign a digest, by `scheme` where the key is not bound to one."""
-        command = Sign(keyHandle=self, digest=digest, inScheme=scheme)
-        return self._tpm.execute(command).signature
-
-
-def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
-    """Check that a new object is what was asked for; DecodeError tells where it is not."""
-    for field in ("type", "nameAlg", "objectAttributes", "authPolicy"):
-        if getattr(public, field) != getattr(template, field):
-            raise DecodeError("the TPM made another kind of object", f"outPublic.{field}")
-
-
 def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
     """Make a password session for each authorization that the given sessions leave open."""
     open_roles = command.AREAS.handles[given : len(command.ROLES)]
     return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in open_roles]
-
-
-def _checked(command: Command[R], sessions: Sequence[Session], tag: int, response: bytes) -> R:
-    """Read a successful response, after each session has accepted its part of it."""
-    areas = command.RESPONSE.AREAS
-    handles, parameters, answers = split_response(tag, response, areas)
-    if (tag == TPM_ST.SESSIONS) != bool(sessions):
-        raise DecodeError("the tag is not that of the command", areas.cls.__name__)
-    if len(answers) != len(sessions):
-        message = f"{len(answers)} authorizations where {len(sessions)} were sent"
-        raise DecodeError(message, areas.cls.__name__)
-    for session, answer in zip(sessions, answers, strict=True):
-        session.verify(answer, parameters)
-    read: R = areas.read(handles + parameters)
-    return read

@@ -65,6 +65,12 @@ class Exchange(Generic[R]):
         read: R = areas.read(handles + self._answer)
         return read
 
+    @property
+    def ended(self) -> list[int]:
+        """The handles of the sessions that ended with the command."""
+        uses = (use for use in self._uses if isinstance(use, HmacUse))
+        return [use.session.handle for use in uses if use.session.ended]
+
     def entity(self, use: Use) -> HasEntity | None:
         """Find what a session authorizes; None if it only encrypts or audits."""
         index = self._uses.index(use)

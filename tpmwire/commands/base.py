@@ -58,6 +58,11 @@ class Areas:
         """Whether a session can encrypt the first parameter: it is a TPM2B.  [Part 1, 21.1]"""
         return bool(self.parameters) and _is_tpm2b(self.parameters[0])
 
+    @property
+    def secret(self) -> bool:
+        """Whether the first parameter is a secret that a session can hide."""
+        return self.encryptable and _holds_secret(self.parameters[0])
+
     @cached_property
     def encrypted(self) -> Record:
         """The fields with the first parameter encrypted."""
@@ -267,6 +272,11 @@ def split_response(
         raise DecodeError(f"tag {tag:#06x} is none of a response", name)
     parameters, rest = _split_sized(rest, f"{name}.parameterSize")
     return handles, parameters, TPMS_AUTH_RESPONSE.unpack_series(rest)
+
+
+def _holds_secret(field: Field) -> bool:
+    inside = getattr(field.subcon, "subcon", None)
+    return field.secret or (isinstance(inside, Record) and any(map(_holds_secret, inside.fields)))
 
 
 def _is_tpm2b(field: Field) -> bool:

@@ -1,0 +1,183 @@
+"""Loaded objects: their handle, public area, Name and authorization, flushed on every way out."""
+
+import enum
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+
+from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.commands.base import Command, Response
+from tpmwire.commands.context import FlushContext
+from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
+from tpmwire.commands.signing import KEY_SCHEME, Sign
+from tpmwire.constants import TPM_HT
+from tpmwire.errors import DecodeError, Error, SessionError
+from tpmwire.names import object_name
+from tpmwire.session import SaltKey, Session
+from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
+from tpmwire.types.objects import TPMT_PUBLIC
+
+R = TypeVar("R", bound=Response)
+
+
+class Executor(Protocol):
+    """What an object wants of its Tpm."""
+
+    def execute(self, command: Command[R], *sessions: Session) -> R:
+        """Execute a command."""
+
+    def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
+        """Execute a command so that nobody on the way to the TPM reads a secret of it."""
+
+
+class Protection(enum.Enum):
+    """Whom the secrets that go to and from a TPM are kept from."""
+
+    NOBODY = "secrets travel in clear"
+    LISTENER = "kept from whoever listens, but not from whoever changes what is sent"
+    INTERPOSER = "kept from whoever listens or changes what is sent: the salt key was known before"
+
+
+class LoadedObject:
+    """An object in the TPM: its handle, public area, Name, and the authorization to use it.
+
+    As a context manager it is flushed at the end, unless it is persistent.
+
+    `salt_key` is a storage key by means of which secrets are hidden on their way: the object itself
+    where it is one, else its parent.  With `pinned` the Name of that key was compared with one that
+    is trusted, so that nobody on the way can have put another key in its place.
+    """
+
+    def __init__(
+        self,
+        tpm: Executor,
+        handle: int,
+        public: TPMT_PUBLIC,
+        auth: bytes = b"",
+        *,
+        salt_key: "LoadedObject | None" = None,
+        pinned: bool = False,
+    ) -> None:
+        self._tpm = tpm
+        self.handle, self.public, self.auth = handle, public, auth
+        self.name = object_name(public)
+        self._salt_key, self._pinned = salt_key, pinned
+        # Asked once only: the TPM may give the handle to another object afterwards.
+        self._to_flush = handle >> 24 == TPM_HT.TRANSIENT
+
+    def __repr__(self) -> str:
+        return f"<{self.public.type!r} object {self.handle:#010x} {self.name.hex()}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.flush()
+        except Error:
+            if error is None:
+                raise
+
+    def flush(self) -> None:
+        """Forget the object; nothing happens to a persistent one, or a second time."""
+        if self._to_flush:
+            self._to_flush = False
+            self._tpm.execute(FlushContext(flushHandle=self.handle))
+
+    def verify(self, name: bytes, template: TPMT_PUBLIC | None = None) -> None:
+        """Check that the TPM calls the object by its Name, and that it is of the template.
+
+        On a mismatch the object is flushed and DecodeError raised.
+        """
+        try:
+            if name != self.name:
+                raise DecodeError("the Name from the TPM is not that of the public area", "name")
+            if template is not None:
+                check_template(self.public, template)
+        except DecodeError:
+            self.flush()
+            raise
+
+    def pin(self, name: bytes) -> None:
+        """Compare the Name with one that is trusted; SessionError if it is another key's."""
+        if name != self.name:
+            raise SessionError(
+                f"the key at {self.handle:#010x} is not the one that was there before: its Name is "
+                f"{self.name.hex()}, not {name.hex()}"
+            )
+        self._pinned = True
+
+    @property
+    def salt_key(self) -> "LoadedObject | None":
+        """The key by means of which secrets are hidden on their way; None if there is none."""
+        return self if is_storage(self.public) else self._salt_key
+
+    @property
+    def protection(self) -> Protection:
+        """Whom this object's secrets are kept from on their way to and from the TPM."""
+        if self.salt_key is None:
+            return Protection.NOBODY
+        return Protection.INTERPOSER if self.salt_key._pinned else Protection.LISTENER
+
+    def create(self, template: TPMT_PUBLIC, auth: bytes = b"", data: bytes = b"") -> CreateResponse:
+        """Make a new object under this one, with `auth` as its PIN or `data` sealed in it."""
+        sensitive = TPMS_SENSITIVE_CREATE(userAuth=auth, data=data)
+        command = Create(parentHandle=self, inSensitive=sensitive, inPublic=template)
+        made = self.execute(command, secret=bool(auth or data))
+        check_template(made.outPublic, template)
+        return made
+
+    def load(self, private: bytes, public: TPMT_PUBLIC, auth: bytes = b"") -> "LoadedObject":
+        """Load an object that was made under this one; `auth` is its PIN, for later use."""
+        made = self.execute(Load(parentHandle=self, inPrivate=private, inPublic=public))
+        handle = made.objectHandle
+        loaded = LoadedObject(self._tpm, handle, public, auth, salt_key=self.salt_key)
+        loaded.verify(made.name)
+        return loaded
+
+    def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
+        """Sign a digest, by `scheme` where the key is not bound to one."""
+        return self.execute(Sign(keyHandle=self, digest=digest, inScheme=scheme)).signature
+
+    def change_auth(self, parent: "LoadedObject", auth: bytes) -> bytes:
+        """Make a private part with another PIN; the one that is loaded keeps the old one.
+
+        An old copy of the private part stays valid, with the old PIN.
+        """
+        command = ObjectChangeAuth(objectHandle=self, parentHandle=parent, newAuth=auth)
+        return self.execute(command, secret=True).outPrivate
+
+    def unseal(self) -> bytes:
+        """Read the data that is sealed in this object."""
+        return self.execute(Unseal(itemHandle=self), secret=True).outData
+
+    def execute(self, command: Command[R], *, secret: bool = False) -> R:
+        """Execute a command that this object authorizes, `secret` or not.
+
+        Where a PIN or a secret travels, and a key is there to hide it, it does so in a session of
+        its own, salted and encrypted.
+        """
+        if (secret or self.auth) and self.salt_key is not None:
+            return self._tpm.execute_protected(command, self.salt_key)
+        return self._tpm.execute(command)
+
+
+def is_storage(public: TPMT_PUBLIC) -> bool:
+    """Tell whether keys can be made under such a key."""
+    return public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign) == _STORAGE
+
+
+_STORAGE = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
+
+
+def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
+    """Check that a new object is what was asked for; DecodeError tells where it is not."""
+    for field in ("type", "nameAlg", "objectAttributes", "authPolicy"):
+        if getattr(public, field) != getattr(template, field):
+            raise DecodeError("the TPM made another kind of object", f"outPublic.{field}")
+
+
