@@ -83,7 +83,7 @@ class Exchange(Generic[R]):
         if entity is None or change is None or self._uses.index(use):
             return entity
         auth = change(self._command)
-        return entity if auth is None else Entity(entity.handle, entity.name, auth)
+        return entity if auth is None else Entity.of(entity, auth)
 
     def others(self, use: Use) -> bytes:
         """Find the nonces of the sessions that encrypt, if this one vouches for them.

@@ -179,5 +179,3 @@ def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
     for field in ("type", "nameAlg", "objectAttributes", "authPolicy"):
         if getattr(public, field) != getattr(template, field):
             raise DecodeError("the TPM made another kind of object", f"outPublic.{field}")
-
-

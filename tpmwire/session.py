@@ -33,24 +33,8 @@ AES_128_CFB = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
 
 _CONTINUE, _AUDIT = TPMA_SESSION.continueSession, TPMA_SESSION.audit
 _DECRYPT, _ENCRYPT = TPMA_SESSION.decrypt, TPMA_SESSION.encrypt
+_NONE = TPMA_SESSION(0)
 _ECHOED = _CONTINUE | _AUDIT | _DECRYPT | _ENCRYPT
-
-
-@dataclass(frozen=True)
-class Entity:
-    """What the TPM knows by a handle: its Name, and the authorization value to use it."""
-
-    handle: int
-    name: bytes
-    auth: bytes = b""
-
-    def __repr__(self) -> str:
-        return f"<entity {self.handle:#010x} {self.name.hex()}>"
-
-    @classmethod
-    def permanent(cls, handle: int, auth: bytes = b"") -> Self:
-        """Make one that is called by its handle: a hierarchy, a PCR."""
-        return cls(handle, handle_name(handle), auth)
 
 
 class HasEntity(Protocol):
@@ -67,6 +51,28 @@ class HasEntity(Protocol):
     @property
     def auth(self) -> bytes:
         """The authorization value to use it."""
+
+
+@dataclass(frozen=True)
+class Entity:
+    """What the TPM knows by a handle: its Name, and the authorization value to use it."""
+
+    handle: int
+    name: bytes
+    auth: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<entity {self.handle:#010x} {self.name.hex()}>"
+
+    @classmethod
+    def of(cls, other: HasEntity, auth: bytes) -> Self:
+        """Make the same with another authorization value."""
+        return cls(other.handle, other.name, auth)
+
+    @classmethod
+    def permanent(cls, handle: int, auth: bytes = b"") -> Self:
+        """Make one that is called by its handle: a hierarchy, a PCR."""
+        return cls(handle, handle_name(handle), auth)
 
 
 class SaltKey(Protocol):
@@ -215,6 +221,8 @@ class HmacSession:
     the TPM has computed too if the session audits; `ended` that it is no longer in the TPM.
     """
 
+    gives_password = False
+
     def __init__(self, start: SessionStart, response: StartAuthSessionResponse) -> None:
         self.handle: int = response.sessionHandle
         self.hash, self.symmetric = start.hash, start.symmetric
@@ -235,7 +243,7 @@ class HmacSession:
         decrypt: bool = False,
         encrypt: bool = False,
         audit: bool = False,
-        attributes: TPMA_SESSION = TPMA_SESSION(0),
+        attributes: TPMA_SESSION = _NONE,
         last: bool = False,
     ) -> "HmacUse":
         """Make the session's part in one command.
@@ -244,33 +252,23 @@ class HmacSession:
         knows it; `decrypt` hides the first parameter on the way to the TPM, `encrypt` that on the
         way back; `audit` adds the command to the audit digest; `last` ends the session with it.
         """
-        chosen = attributes | (TPMA_SESSION(0) if last else _CONTINUE)
+        chosen = attributes | (_NONE if last else _CONTINUE)
         for wanted, bit in ((decrypt, _DECRYPT), (encrypt, _ENCRYPT), (audit, _AUDIT)):
-            chosen |= bit if wanted else TPMA_SESSION(0)
+            chosen |= bit if wanted else _NONE
         return HmacUse(self, chosen, auth)
 
-    def hmac_key(self, entity: HasEntity | None) -> bytes:
-        """Make the key of an HMAC that authorizes `entity`, or nothing.
+    def takes_auth(self, entity: HasEntity) -> bool:
+        """Tell whether the authorization value of `entity` goes into the key of the HMAC.
 
-        The authorization value of the entity that the session is bound to is in the session key
-        already; if it has changed since, the session counts as bound no longer.
+        That of the entity that the session is bound to is in the session key already; once it has
+        changed, the session counts as bound no longer.
         """
-        if entity is None or self._bound == (entity.name, stripped(entity.auth)):
-            return self.key
-        return self.key + stripped(entity.auth)
+        return self._bound != (entity.name, stripped(entity.auth))
 
-    def cipher_key(self, entity: HasEntity | None) -> bytes:
-        """Make the key that parameters are encrypted with, whatever the HMAC's key is."""
-        return self.key + (stripped(entity.auth) if entity else b"")
-
-    def proof(self, entity: HasEntity | None, *signed: bytes) -> bytes:
+    def hmac(self, auth: bytes, *signed: bytes) -> bytes:
         """Prove the knowledge of the key: an HMAC, or nothing where there is no key."""
-        key = self.hmac_key(entity)
+        key = self.key + auth
         return hmac(self.hash, key, *signed) if key else b""
-
-    def answer(self, entity: HasEntity | None, *signed: bytes) -> bytes:
-        """Compute what the TPM has to prove in its answer."""
-        return self.proof(entity, *signed)
 
     def authorized(self) -> None:
         """Note that the session has authorized a command."""
@@ -279,28 +277,20 @@ class HmacSession:
 class PolicySession(HmacSession):
     """A policy session: what authorizes is what was asserted in it.  [Part 1, 19.7]
 
-    `auth_value` and `password` are set when TPM2_PolicyAuthValue or TPM2_PolicyPassword was
+    `auth_value` and `gives_password` are set when TPM2_PolicyAuthValue or TPM2_PolicyPassword was
     executed; the TPM forgets them, as all that was asserted, when the session has authorized.
     """
 
     auth_value = False
-    password = False
+    gives_password = False
 
-    def hmac_key(self, entity: HasEntity | None) -> bytes:
-        """Make the key of an HMAC; the authorization value is in it if PolicyAuthValue wants it."""
-        return self.cipher_key(entity if self.auth_value else None)
-
-    def proof(self, entity: HasEntity | None, *signed: bytes) -> bytes:
-        """Prove the knowledge of the key, or give the password away if PolicyPassword wants it."""
-        return entity.auth if entity and self.password else super().proof(entity, *signed)
-
-    def answer(self, entity: HasEntity | None, *signed: bytes) -> bytes:
-        """Compute what the TPM has to prove: nothing to who has given a password."""
-        return b"" if entity and self.password else super().proof(entity, *signed)
+    def takes_auth(self, entity: HasEntity) -> bool:
+        """Tell whether PolicyAuthValue wants the authorization value in the key of the HMAC."""
+        return self.auth_value
 
     def authorized(self) -> None:
         """Note that the TPM has forgotten what was asserted."""
-        self.auth_value = self.password = False
+        self.auth_value = self.gives_password = False
 
 
 class HmacUse:
@@ -308,6 +298,7 @@ class HmacUse:
 
     def __init__(self, session: HmacSession, attributes: TPMA_SESSION, auth: bytes | None) -> None:
         self.session, self.attributes, self._auth = session, attributes, auth
+        self._takes_auth = self._gives_password = False
         if attributes & (_DECRYPT | _ENCRYPT) and not session.confidential:
             raise EncodeError(
                 "the session is neither salted nor bound to something with an authorization value, "
@@ -318,16 +309,30 @@ class HmacUse:
         """Return this part itself."""
         return self
 
+    def begin(self) -> None:
+        """Choose the nonce for the next command."""
+        if self.session.ended:
+            raise SessionError(f"{self.session!r} has ended")
+        self.session.nonce_caller = secrets.token_bytes(len(self.session.nonce_caller))
+
     def authorize(self, context: Context) -> bytes:
         """Make the packed TPMS_AUTH_COMMAND."""
-        session = self.session
-        proof = session.proof(
-            self._known(context.entity(self)),
-            context.cp_hash(session.hash),
-            session.nonce_caller,
-            session.nonce_tpm,
-            context.others(self),
-            bytes([self.attributes]),
+        session, entity = self.session, context.entity(self)
+        auth = self._auth_of(entity)
+        # What holds for the command holds for its answer, though the command may change it.
+        self._takes_auth = entity is not None and session.takes_auth(Entity.of(entity, auth))
+        self._gives_password = entity is not None and session.gives_password
+        proof = (
+            auth
+            if self._gives_password
+            else session.hmac(
+                auth if self._takes_auth else b"",
+                context.cp_hash(session.hash),
+                session.nonce_caller,
+                session.nonce_tpm,
+                context.others(self),
+                bytes([self.attributes]),
+            )
         )
         return TPMS_AUTH_COMMAND(
             sessionHandle=session.handle,
@@ -336,32 +341,30 @@ class HmacUse:
             hmac=proof,
         ).pack()
 
-    def begin(self) -> None:
-        """Choose the nonce for the next command."""
-        if self.session.ended:
-            raise SessionError(f"{self.session!r} has ended")
-        self.session.nonce_caller = secrets.token_bytes(len(self.session.nonce_caller))
-
     def verify(self, context: Context, answer: TPMS_AUTH_RESPONSE) -> None:
         """Check the TPM's part of the response; SessionError if it is not the TPM's."""
-        session, entity = self.session, self._known(context.entity_after(self))
+        session = self.session
         if len(answer.nonce) != len(session.nonce_tpm):
             raise SessionError("the TPM's nonce has another size than its first one")
         if (answer.sessionAttributes ^ self.attributes) & _ECHOED:
             raise SessionError("the answer has other session attributes than the command")
-        wanted = session.answer(
-            entity,
-            context.rp_hash(session.hash),
-            answer.nonce,
-            session.nonce_caller,
-            bytes([answer.sessionAttributes]),
+        wanted = (
+            b""
+            if self._gives_password
+            else session.hmac(
+                self._auth_of(context.entity_after(self)) if self._takes_auth else b"",
+                context.rp_hash(session.hash),
+                answer.nonce,
+                session.nonce_caller,
+                bytes([answer.sessionAttributes]),
+            )
         )
         if not equal(wanted, answer.hmac):
             raise SessionError("the HMAC of the answer is wrong: this is not what the TPM sent")
         session.nonce_tpm = answer.nonce
         session.ended = not self.attributes & _CONTINUE
         self._audit(context)
-        if entity:
+        if context.entity(self):
             session.authorized()
 
     def encrypt(self, context: Context, data: bytes) -> bytes:
@@ -383,17 +386,18 @@ class HmacUse:
         data: bytes,
     ) -> bytes:
         session, symmetric = self.session, self.session.symmetric
-        key = session.cipher_key(self._known(entity))
+        # The authorization value is in this key always, whatever the key of the HMAC is.
+        key = session.key + self._auth_of(entity)
         if symmetric.algorithm == TPM_ALG.XOR:
             return crypto.xor(session.hash, key, newer, older, data)
         size, block = symmetric.keyBits // 8, crypto.block_size(symmetric.algorithm)
         derived = kdfa(session.hash, key, b"CFB", newer, older, 8 * (size + block))
         return cfb(symmetric.algorithm, derived[:size], derived[size:], data)
 
-    def _known(self, entity: HasEntity | None) -> HasEntity | None:
-        if entity is None or self._auth is None:
-            return entity
-        return Entity(entity.handle, entity.name, self._auth)
+    def _auth_of(self, entity: HasEntity | None) -> bytes:
+        if entity is None:
+            return b""
+        return stripped(entity.auth if self._auth is None else self._auth)
 
     def _audit(self, context: Context) -> None:
         session = self.session
