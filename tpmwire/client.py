@@ -91,7 +91,7 @@ class Tpm:
         """
         uses = [session.use() for session in sessions]
         entities = self._entities(command) if uses else ()
-        exchange = Exchange(command, [*uses, *_passwords(command, len(uses))], entities)
+        exchange = Exchange(command, uses, entities)
         request = exchange.request()
         with self._guard:
             tag, response = self._send(request, command)
@@ -102,7 +102,8 @@ class Tpm:
             if handle is not None:
                 self._forget(handle)
             raise
-        self._loaded.difference_update(exchange.ended)
+        if uses:
+            self._loaded.difference_update(exchange.ended)
         return read
 
     @contextmanager
@@ -239,9 +240,3 @@ class Tpm:
     def _forget(self, handle: int) -> None:
         with suppress(Error):
             self.execute(FlushContext(flushHandle=handle))
-
-
-def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
-    """Make a password session for each authorization that the given sessions leave open."""
-    open_roles = command.AREAS.handles[given : len(command.ROLES)]
-    return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in open_roles]

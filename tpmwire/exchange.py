@@ -16,7 +16,7 @@ from tpmwire.commands.base import Areas, Command, Response, command_buffer, spli
 from tpmwire.constants import TPM_CC, TPM_RH, TPM_ST
 from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, EncodeError
-from tpmwire.session import Entity, HasEntity, HmacUse, Use
+from tpmwire.session import Entity, HasEntity, HmacUse, PasswordSession, Use
 
 R = TypeVar("R", bound=Response)
 
@@ -24,24 +24,28 @@ R = TypeVar("R", bound=Response)
 class Exchange(Generic[R]):
     """A command, the parts of its sessions, and what its handles stand for.
 
-    The first sessions authorize the handles that want it, in their order.  Raises EncodeError if a
-    session shall encrypt what cannot be encrypted, or two of them shall.
+    The first sessions authorize the handles that want it, in their order; what they leave open is
+    authorized by passwords, those that the objects in the handle fields know.  `entities` are wanted
+    if there are sessions.  Raises EncodeError if a session shall encrypt what cannot be encrypted,
+    or two of them shall.
     """
 
     def __init__(
-        self, command: Command[R], sessions: Sequence[Use], entities: Sequence[HasEntity]
+        self, command: Command[R], given: Sequence[Use], entities: Sequence[HasEntity] = ()
     ) -> None:
-        self._command, self._uses, self._entities = command, sessions, entities
-        self._parameters = self._answer = b""
-        areas = command.AREAS, command.RESPONSE.AREAS
-        self._decrypt = _one(sessions, TPMA_SESSION.decrypt, areas[0])
-        self._encrypt = _one(sessions, TPMA_SESSION.encrypt, areas[1])
+        self._command, self._given, self._entities = command, given, entities
+        self._uses = [*given, *_passwords(command, len(given))]
+        self._decrypt = self._encrypt = None
+        if given:
+            response = command.RESPONSE
+            self._decrypt = _one(given, TPMA_SESSION.decrypt, command.AREAS)
+            self._encrypt = _one(given, TPMA_SESSION.encrypt, response.AREAS)
 
     def request(self) -> bytes:
         """Make the whole command buffer.  Raises EncodeError if a value does not fit."""
         command = self._command
         handles, self._parameters = command.AREAS.write(command)
-        for use in self._uses:
+        for use in self._given:
             use.begin()
         if self._decrypt:
             data = self._decrypt.encrypt(self, self._parameters[2 : 2 + _size(self._parameters)])
@@ -56,7 +60,9 @@ class Exchange(Generic[R]):
         """
         areas = self._command.RESPONSE.AREAS
         handles, self._answer, answers = split_response(tag, octets, areas)
-        self._check_shape(tag, len(answers), areas.cls.__name__)
+        if len(answers) != len(self._uses) or (tag == TPM_ST.SESSIONS) != bool(answers):
+            sent = f"{len(answers)} authorizations where {len(self._uses)} were sent"
+            raise DecodeError(sent, areas.cls.__name__)
         for use, answer in zip(self._uses, answers, strict=True):
             use.verify(self, answer)
         if self._encrypt:
@@ -68,7 +74,7 @@ class Exchange(Generic[R]):
     @property
     def ended(self) -> list[int]:
         """The handles of the sessions that ended with the command."""
-        uses = (use for use in self._uses if isinstance(use, HmacUse))
+        uses = (use for use in self._given if isinstance(use, HmacUse))
         return [use.session.handle for use in uses if use.session.ended]
 
     def entity(self, use: Use) -> HasEntity | None:
@@ -104,12 +110,6 @@ class Exchange(Generic[R]):
         """Hash the response, as it came: a successful one."""
         return digest(alg, bytes(4), self._command.CC.to_bytes(4, "big"), self._answer)
 
-    def _check_shape(self, tag: int, answers: int, name: str) -> None:
-        if (tag == TPM_ST.SESSIONS) != bool(self._uses):
-            raise DecodeError("the tag is not that of the command", name)
-        if answers != len(self._uses):
-            raise DecodeError(f"{answers} authorizations where {len(self._uses)} were sent", name)
-
 
 NEW_AUTH: dict[int, Callable[[Any], bytes | None]] = {
     TPM_CC.HierarchyChangeAuth: lambda command: command.newAuth,
@@ -118,6 +118,12 @@ NEW_AUTH: dict[int, Callable[[Any], bytes | None]] = {
     TPM_CC.Clear: lambda command: b"" if command.authHandle == TPM_RH.LOCKOUT else None,
 }
 """The authorization value that the first handle has when its answer is made, if it is another."""
+
+
+def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
+    """Make a password session for each authorization that the given sessions leave open."""
+    open_roles = command.AREAS.handles[given : len(command.ROLES)]
+    return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in open_roles]
 
 
 def _one(sessions: Sequence[Use], bit: TPMA_SESSION, areas: Areas) -> HmacUse | None:
