@@ -4,14 +4,30 @@ Reserved bits that a TPM sets survive: a Name is computed over them too.
 """
 
 import enum
+from typing import Any
+
+# `~flag` looks up a negative number, of which enum itself would keep no bits above the highest one
+# with a name, so that `attributes & ~flag` lost reserved bits.
 
 
 class Flags8(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of one octet on the wire."""
 
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFF))
+
 
 class Flags32(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of four octets on the wire."""
+
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFFFFFFFF))
+
+
+def _positive(value: Any, mask: int) -> Any:
+    return value & mask if isinstance(value, int) and value < 0 else value
 
 
 class TPMA_ALGORITHM(Flags32):

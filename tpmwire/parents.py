@@ -2,7 +2,7 @@
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import LoadedObject, Tpm
-from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH
+from tpmwire.constants import TPM_ALG, TPM_HT, TPM_RC, TPM_RH
 from tpmwire.errors import KeyFileError, TpmError
 from tpmwire.templates import ECC_SRK, RSA_SRK
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -21,8 +21,10 @@ _STORAGE = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
 
 
 def is_storage(public: TPMT_PUBLIC) -> bool:
-    """Tell whether keys can be made under such a key."""
-    return public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign) == _STORAGE
+    """Tell whether keys can be made under such a key.  [Part 1, 23.2]"""
+    # A keyed hash with these attributes is a parent too, but of derived objects only.
+    attributes = public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign)
+    return attributes == _STORAGE and public.type != TPM_ALG.KEYEDHASH
 
 
 def open_parent(tpm: Tpm, parent: int, *, rsa: bool = False, auth: bytes = b"") -> LoadedObject:
