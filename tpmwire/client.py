@@ -14,7 +14,13 @@ from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from tpmwire.commands.base import Command, Response, command_buffer, split_header, split_response
+from tpmwire.commands.base import (
+    Command,
+    Response,
+    command_buffer,
+    split_response,
+    split_response_header,
+)
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.hierarchy import CreatePrimary
 from tpmwire.commands.object import (
@@ -65,13 +71,14 @@ class Tpm:
 
     def close(self) -> None:
         """Flush what was loaded through this Tpm, and close the transport."""
-        try:
-            if self._transport.keeps_objects:
-                for handle in tuple(self._loaded):
-                    self._forget(handle)
-        finally:
-            self._loaded.clear()
-            self._transport.close()
+        with self._guard:
+            try:
+                if self._transport.keeps_objects:
+                    for handle in tuple(self._loaded):
+                        self._forget(handle)
+            finally:
+                self._loaded.clear()
+                self._transport.close()
 
     def execute(self, command: Command[R], *sessions: Session) -> R:
         """Execute a command and return its response.
@@ -105,39 +112,60 @@ class Tpm:
         """Derive the primary object of a template; `auth` is the hierarchy's authorization."""
         command = CreatePrimary(primaryHandle=hierarchy, inPublic=template)
         made = self.execute(command, PasswordSession(auth))
-        loaded = LoadedObject(self, made.objectHandle, made.outPublic)
-        loaded.verify(made.name, template)
-        return loaded
+        return self.adopt(made.objectHandle, made.outPublic, made.name, template=template)
 
     def load_external(
         self, public: TPMT_PUBLIC, sensitive: TPMT_SENSITIVE | None = None
     ) -> "LoadedObject":
         """Load a public key, or a whole key that exists outside the TPM, in no hierarchy."""
         made = self.execute(LoadExternal(inPrivate=sensitive, inPublic=public))
-        loaded = LoadedObject(self, made.objectHandle, public)
-        loaded.verify(made.name)
-        return loaded
+        auth = sensitive.authValue if sensitive else b""
+        return self.adopt(made.objectHandle, public, made.name, auth)
 
     def persistent(self, handle: int, auth: bytes = b"") -> "LoadedObject":
         """Use an object that is in the TPM for good; TpmError (HANDLE) if there is none."""
         read = self.execute(ReadPublic(objectHandle=handle))
-        found = LoadedObject(self, handle, read.outPublic, auth)
-        found.verify(read.name)
-        return found
+        return self.adopt(handle, read.outPublic, read.name, auth)
+
+    def adopt(
+        self,
+        handle: int,
+        public: TPMT_PUBLIC,
+        name: bytes,
+        auth: bytes = b"",
+        *,
+        template: TPMT_PUBLIC | None = None,
+    ) -> "LoadedObject":
+        """Take charge of an object that was loaded, after a check of what the TPM says of it.
+
+        The Name that the TPM gave has to be that of the public area, and the object of the template
+        that it was made from.  If not, it is flushed and DecodeError raised.
+        """
+        try:
+            check_name(public, name)
+            if template is not None:
+                check_template(public, template)
+            return LoadedObject(self, handle, public, auth)
+        except BaseException:
+            if handle in self._loaded:
+                self._forget(handle)
+            raise
 
     def _send(self, request: bytes, command: Command[Any]) -> tuple[int, bytes]:
         """Send until the TPM does not put it off any more; TpmError if it refuses.
 
         Returns the tag of the response and all of it.
         """
-        for attempt in range(TRIES):
+        tries = 1 if isinstance(command, SelfTest) else TRIES
+        for attempt in range(tries):
+            if attempt:
+                time.sleep(min(0.005 * 2**attempt, 1.0))
             response = self._transport.send(request)
-            tag, code = split_header(response)
+            tag, code = split_response_header(response)
             if code == TPM_RC.SUCCESS:
                 return tag, response
-            if code not in AGAIN or isinstance(command, SelfTest):
+            if code not in AGAIN:
                 break
-            time.sleep(min(0.01 * 2**attempt, 1.0))
         raise tpm_error(code, type(command).__name__)
 
     def _note(self, response: bytes, command: Command[Any]) -> int | None:
@@ -193,20 +221,6 @@ class LoadedObject:
             self._to_flush = False
             self._tpm.execute(FlushContext(flushHandle=self.handle))
 
-    def verify(self, name: bytes, template: TPMT_PUBLIC | None = None) -> None:
-        """Check that the TPM calls the object by its Name, and that it is of the template.
-
-        On a mismatch the object is flushed and DecodeError raised.
-        """
-        try:
-            if name != self.name:
-                raise DecodeError("the Name from the TPM is not that of the public area", "name")
-            if template is not None:
-                check_template(self.public, template)
-        except DecodeError:
-            self.flush()
-            raise
-
     def create(self, template: TPMT_PUBLIC, auth: bytes = b"", data: bytes = b"") -> CreateResponse:
         """Make a new object under this one, with `auth` as its PIN or `data` sealed in it."""
         sensitive = TPMS_SENSITIVE_CREATE(userAuth=auth, data=data)
@@ -219,9 +233,7 @@ class LoadedObject:
         """Load an object that was made under this one; `auth` is its PIN, for later use."""
         command = Load(parentHandle=self, inPrivate=private, inPublic=public)
         made = self._tpm.execute(command)
-        loaded = LoadedObject(self._tpm, made.objectHandle, public, auth)
-        loaded.verify(made.name)
-        return loaded
+        return self._tpm.adopt(made.objectHandle, public, made.name, auth)
 
     def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
         """Sign a digest, by `scheme` where the key is not bound to one."""
@@ -229,9 +241,15 @@ class LoadedObject:
         return self._tpm.execute(command).signature
 
 
+def check_name(public: TPMT_PUBLIC, name: bytes) -> None:
+    """Check that a Name is that of a public area; DecodeError if it is another's."""
+    if name != object_name(public):
+        raise DecodeError("the Name from the TPM is not that of the public area", "name")
+
+
 def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
     """Check that a new object is what was asked for; DecodeError tells where it is not."""
-    for field in ("type", "nameAlg", "objectAttributes", "authPolicy"):
+    for field in ("type", "nameAlg", "objectAttributes", "authPolicy", "parameters"):
         if getattr(public, field) != getattr(template, field):
             raise DecodeError("the TPM made another kind of object", f"outPublic.{field}")
 
