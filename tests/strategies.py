@@ -5,9 +5,12 @@ commands(), responses()     values of every declared class
 mutated(octets)             the same octets with a few wounds
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from construct import Construct
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -28,6 +31,9 @@ STRUCTURES: list[type[Structure]] = sorted(
 COMMAND_CLASSES: list[type[Command[Any]]] = [COMMANDS[code] for code in sorted(COMMANDS)]
 RESPONSE_CLASSES: list[type[Response]] = [cls.RESPONSE for cls in COMMAND_CLASSES]
 ALL = [*STRUCTURES, *COMMAND_CLASSES, *RESPONSE_CLASSES]
+
+# For tests that are run for every class: hundreds of classes make up for few values of each.
+per_class = settings(max_examples=10)
 
 FEW = 3  # elements of a list
 SHORT = 40  # octets of a buffer, mostly
@@ -50,13 +56,18 @@ def octets(limit: int) -> SearchStrategy[bytes]:
     return short | st.just(b"\xa5" * most) if most > SHORT else short
 
 
-def values(subcon: Construct, selector: Any = None) -> SearchStrategy[Any]:
-    """Values that `subcon` builds; `selector` tells the case of a union."""
+def values(
+    subcon: Construct, selector: Any = None, drawn: Mapping[str, Any] = MappingProxyType({})
+) -> SearchStrategy[Any]:
+    """Values that `subcon` builds.
+
+    `selector` tells the case of a union, `drawn` are the fields before it in the structure.
+    """
     match subcon:
         case Record():
             return records(subcon)
         case wire.Enumeration():
-            return st.sampled_from(list(subcon.members)) | numbers(subcon.width)
+            return st.sampled_from(list(subcon.members)) | numbers(subcon.width, subcon.signed)
         case wire.Attributes():
             return numbers(subcon.width).map(subcon.flags)
         case wire.Integer():  # a Handle too
@@ -65,6 +76,8 @@ def values(subcon: Construct, selector: Any = None) -> SearchStrategy[Any]:
             return st.booleans()
         case wire.Octets():
             return st.binary(min_size=subcon.size, max_size=subcon.size)
+        case wire.Rest():
+            return st.binary(max_size=SHORT)
         case wire.Sealed():
             return octets(subcon.limit).map(wire.Encrypted)
         case wire.Buffer():
@@ -77,8 +90,11 @@ def values(subcon: Construct, selector: Any = None) -> SearchStrategy[Any]:
             return st.lists(values(subcon.subcon), max_size=most).map(tuple)
         case wire.Empty():
             return st.none()
+        case wire.Unless():
+            present = drawn[subcon.name] != subcon.value
+            return values(subcon.subcon) if present else st.none()
         case wire.Union():
-            return values(subcon.cases[selector])
+            return values(subcon.cases[selector], drawn=drawn)
     raise TypeError(f"no strategy for {subcon!r}: write one here")
 
 
@@ -92,7 +108,7 @@ def records(draw: st.DrawFn, record: Record) -> Any:
             drawn[field.name] = draw(st.sampled_from(cases))
         else:
             selector = drawn[field.selector] if field.selector else None
-            drawn[field.name] = draw(values(field.subcon, selector))
+            drawn[field.name] = draw(values(field.subcon, selector, drawn))
     return record.cls(**drawn)
 
 
@@ -102,6 +118,12 @@ def selectable(record: Record, name: str) -> list[Any] | None:
     if not unions:
         return None
     return [case for case in unions[0].cases if all(case in union.cases for union in unions)]
+
+
+def open_ended(cls: type[Structure]) -> bool:
+    """Tell whether a structure takes whatever follows it for its own."""
+    fields = cls.schema.fields
+    return bool(fields) and isinstance(fields[-1].subcon, wire.Rest)
 
 
 def structures(cls: type[Structure]) -> SearchStrategy[Any]:

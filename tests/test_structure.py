@@ -7,7 +7,7 @@ import pytest
 
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import DecodeError, EncodeError
-from tpmwire.structure import Structure, by, union, wire_of
+from tpmwire.structure import Structure, by, secret, union, wire_of
 from tpmwire.types import UINT8, UINT16
 from tpmwire.wire import Buffer, Counted, Sized
 
@@ -104,6 +104,21 @@ def test_a_secret_union_is_not_shown_whatever_it_holds():
 
     assert repr(Hiding(kind=1, what=4711)) == "Hiding(kind=1, what=<int, secret>)"
     assert repr(Hiding(kind=2, what=b"4711")) == "Hiding(kind=2, what=<4 octets, secret>)"
+
+
+def test_a_field_can_be_declared_secret_whatever_its_type():
+    class Hiding(Structure):
+        number: UINT8 = secret()
+        octets: Annotated[bytes, Buffer()] = secret(b"")
+        point: Point = secret(Point(x=1))
+
+    hiding = Hiding(number=77, octets=b"4711")
+    assert repr(hiding) == (
+        "Hiding(number=<int, secret>, octets=<4 octets, secret>, point=<Point, secret>)"
+    )
+    assert Hiding.unpack(hiding.pack()) == hiding
+    with pytest.raises(TypeError, match=r"Hiding: missing number$"):
+        Hiding()
 
 
 def test_octets_left_over_are_a_decode_error():

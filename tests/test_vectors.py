@@ -1,15 +1,27 @@
-"""Recorded exchanges of other people's programs with a TPM, read and written."""
+"""Exchanges of other people's programs with a TPM, and some made by hand, read and written."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from vectors import VECTORS, Vector
+from tables import COMMAND_ROWS
+from vectors import DIRECTORY, VECTORS, Vector
 
 from tpmwire.commands import COMMANDS, Response, unpack_command, unpack_response
-from tpmwire.constants import TPM_CC, TPM_RC
+from tpmwire.constants import TPM_CC, TPM_CONSTANTS32, TPM_RC, TPM_ST
+from tpmwire.types import DIGEST_SIZES, TPMS_ATTEST, TPMS_ID_OBJECT
 from tpmwire.wire import Encrypted
 
 every_vector = pytest.mark.parametrize("vector", VECTORS, ids=str)
+
+HANDMADE = Path(__file__).parent.parent / "tools" / "handmade"
+
+IMPLEMENTED = {
+    int(row["cc"], 16) for row in COMMAND_ROWS.values() if row["in_libtpms_0_9_2"] == "yes"
+}
+"""The commands that there is a TPM to record from."""
 
 
 def code_of(vector: Vector) -> int:
@@ -68,10 +80,42 @@ def follow(value: Any, path: list[str]) -> Any:
 
 
 def plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [plain(element) for element in value]
     return value.hex() if isinstance(value, bytes) else value
 
 
-@pytest.mark.parametrize("code", COMMANDS, ids=lambda code: TPM_CC(code).name)
+@pytest.mark.parametrize("vector", [v for v in VECTORS if v.asked], ids=str)
+def test_a_command_says_what_was_put_into_it(vector: Vector):
+    command = command_of(vector)
+    for path, value in vector.asked.items():
+        assert plain(follow(command, path.split("."))) == value, path
+    assert type(command)(**vars(command)).frame(unpack_command(vector.sent).authorizations) == (
+        vector.sent
+    )
+
+
+@pytest.mark.parametrize("code", COMMANDS.keys() - IMPLEMENTED, ids=lambda c: TPM_CC(c).name)
+def test_each_command_that_no_tpm_here_has_is_there_handmade(code: int):
+    """Each of its fields, the handles too, is compared with what the vector says."""
+    made = [vector for vector in VECTORS if code_of(vector) == code and vector.asked]
+    assert made
+    assert all("handmade" in vector.source for vector in made)
+    for cls, paths in (
+        (COMMANDS[code], {path for vector in made for path in vector.asked}),
+        (COMMANDS[code].RESPONSE, {path for vector in made for path in vector.fields}),
+    ):
+        compared = {path.partition(".")[0] for path in paths}
+        assert compared == {field.name for field in cls.schema.fields}
+
+
+def test_the_handmade_vectors_are_what_the_tool_makes(tmp_path: Path):
+    subprocess.run([sys.executable, HANDMADE, tmp_path], check=True)
+    made = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_text() for path in (DIRECTORY / "handmade").iterdir()}
+
+
+@pytest.mark.parametrize("code", sorted(IMPLEMENTED), ids=lambda code: TPM_CC(code).name)
 def test_each_command_was_recorded_with_success(code: int):
     answers = [
         unpack_response(vector.received, code).response
@@ -90,6 +134,28 @@ def test_encrypted_parameters_were_recorded_both_ways():
     received = {v.command for v in VECTORS if is_encrypted(first_parameter(response_of(v)))}
     assert sent >= {"Create", "CreatePrimary", "Load"}
     assert received >= {"Create", "CreatePrimary", "GetRandom", "Load"}
+
+
+def test_what_a_tpm_certified_reads_as_its_structure():
+    kinds = set()
+    for response in map(response_of, VECTORS):
+        for name in ("certifyInfo", "quoted", "auditInfo", "timeInfo"):
+            octets = getattr(response, name, None)
+            if octets is not None and not is_encrypted(octets):
+                attest = TPMS_ATTEST.unpack(octets)
+                assert attest.pack() == octets
+                assert attest.magic is TPM_CONSTANTS32.GENERATED_VALUE
+                kinds.add(attest.type)
+    assert kinds == {tag for tag in TPM_ST if tag.name.startswith("ATTEST")}
+
+
+def test_a_credential_that_a_tpm_made_is_an_integrity_value_and_an_encrypted_digest():
+    made = [v for v in VECTORS if v.command == "MakeCredential" and response_of(v)]
+    assert made
+    for vector in made:
+        blob = TPMS_ID_OBJECT.unpack(response_of(vector).credentialBlob)
+        assert len(blob.integrityHMAC) in DIGEST_SIZES.values()
+        assert len(blob.encIdentity) == 2 + len(command_of(vector).credential)
 
 
 def is_encrypted(value: Any) -> bool:

@@ -10,8 +10,8 @@ from construct import Construct, ConstructError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpmwire.attributes import Flags8
-from tpmwire.constants import Enum16
+from tpmwire.attributes import Flags8, Flags64
+from tpmwire.constants import Enum16, SignedEnum8
 from tpmwire.wire import (
     Attributes,
     Buffer,
@@ -22,9 +22,11 @@ from tpmwire.wire import (
     Handle,
     Integer,
     Octets,
+    Rest,
     Sealed,
     Sized,
     Union,
+    Unless,
     YesNo,
     fail,
     put_before,
@@ -38,9 +40,18 @@ class Colour(Enum16):
     BLUE = 0xFFFE
 
 
+class Temperature(SignedEnum8):
+    COLD = -5
+    WARM = 20
+
+
 class Shape(Flags8):
     round = 0x01
     big = 0x80
+
+
+class Vast(Flags64):
+    last = 1 << 63
 
 
 class Handles(enum.IntEnum):
@@ -57,10 +68,13 @@ CONSTRUCTS = {
     "INT8": Integer(1, signed=True),
     "INT32": Integer(4, signed=True),
     "enumeration": Enumeration(Colour, 2),
+    "signed enumeration": Enumeration(Temperature, 1),
     "attributes": Attributes(Shape, 1),
+    "long attributes": Attributes(Vast, 8),
     "handle": Handle(Handles),
     "yes or no": YesNo(),
     "octets": Octets(3),
+    "rest": Rest(),
     "buffer": Buffer(),
     "buffer with limit": Buffer(limit=2),
     "buffer of one octet's size": Buffer(prefix=1),
@@ -141,10 +155,15 @@ def test_any_value_builds_to_octets_that_read_as_it_or_is_a_construct_error(
         (Integer(1, signed=True), -3, "fd"),
         (Integer(4, signed=True), -2, "fffffffe"),
         (Enumeration(Colour, 2), Colour.BLUE, "fffe"),
+        (Enumeration(Temperature, 1), Temperature.COLD, "fb"),
         (Attributes(Shape, 1), Shape.big, "80"),
+        (Attributes(Vast, 8), Vast.last, "8000000000000000"),
         (Handle(Handles), Handles.OWNER, "40000001"),
         (YesNo(), True, "01"),
         (Octets(2), b"ab", "6162"),
+        (Rest(), b"", ""),
+        (Rest(), b"abc", "616263"),
+        (Sized(Rest()), b"abc", "0003616263"),
         (Buffer(), b"", "0000"),
         (Buffer(), b"abc", "0003616263"),
         (Buffer(prefix=1), b"abc", "03616263"),
@@ -208,6 +227,8 @@ def test_octets_that_do_not_fit_are_refused_with_the_reason(
         (YesNo(), "yes", "True or False wanted, not str"),
         (Octets(3), b"ab", "3 octets wanted, not 2"),
         (Octets(3), "abc", "bytes wanted, not str"),
+        (Rest(), "abc", "bytes wanted, not str"),
+        (Enumeration(Temperature, 1), 128, "128 does not fit"),
         (Buffer(limit=2), b"abc", "3 octets where 2 is the most"),
         (Buffer(), bytes(0x10000), "65536 octets where 65535 is the most"),
         (Buffer(prefix=1), bytes(256), "256 octets where 255 is the most"),
@@ -258,6 +279,25 @@ def test_a_union_is_read_by_its_selector_and_says_when_that_has_no_case():
         parse(SimpleNamespace(kind=4), b"")
     with pytest.raises(ConstructError, match="nothing is known for kind 4"):
         build(SimpleNamespace(kind=4), None)
+
+
+def test_what_is_absent_unless_an_earlier_field_says_so_reads_as_none():
+    subcon = Unless(Integer(1), "kind", 3)
+    here, away = SimpleNamespace(kind=1), SimpleNamespace(kind=3)
+    assert subcon._parse(io.BytesIO(b"\5"), here, "") == 5
+    with pytest.raises(ConstructError, match="1 octets wanted, 0 left"):
+        subcon._parse(io.BytesIO(b""), here, "")
+    stream = io.BytesIO(b"\5")
+    assert subcon._parse(stream, away, "") is None
+    assert stream.tell() == 0
+    for context, value, data in ((here, 5, b"\5"), (away, None, b"")):
+        stream = io.BytesIO()
+        subcon._build(value, stream, context, "")
+        assert stream.getvalue() == data
+    with pytest.raises(ConstructError, match="int given where nothing belongs"):
+        subcon._build(5, io.BytesIO(), away, "")
+    with pytest.raises(ConstructError, match="an integer wanted, not NoneType"):
+        subcon._build(None, io.BytesIO(), here, "")
 
 
 def test_one_union_can_be_selected_by_different_fields():

@@ -1,4 +1,4 @@
-"""The recorded exchanges in tests/vectors; tools/capture makes them."""
+"""The exchanges in tests/vectors; tools/capture records them, tools/handmade makes the others."""
 
 import json
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class Vector:
     """What a program said to a TPM, and what that answered.
 
     `fields` are values of the response, as the program printed them: names with dots, `*` for each
-    element; octets as hex.
+    element; octets as hex.  `asked` are values of the command, where it is made by hand.
     """
 
     command: str
@@ -21,6 +21,7 @@ class Vector:
     sent: bytes
     received: bytes
     fields: dict[str, Any] = field(default_factory=dict)
+    asked: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.command}-{self.source.partition(' (')[0]}"
@@ -34,4 +35,5 @@ def _read(path: Path) -> list[Vector]:
     return [Vector(**entry) for entry in entries]
 
 
-VECTORS = [vector for path in sorted(DIRECTORY.glob("*.json")) for vector in _read(path)]
+PATHS = [*sorted(DIRECTORY.glob("*.json")), *sorted((DIRECTORY / "handmade").glob("*.json"))]
+VECTORS = [vector for path in PATHS for vector in _read(path)]

@@ -20,7 +20,8 @@ from tpmwire.errors import (
 )
 
 if TYPE_CHECKING:
-    from tpmwire.client import LoadedObject, Tpm, open
+    from tpmwire.client import Tpm, open
+    from tpmwire.objects import LoadedObject
 
 __version__ = "0.1.0"
 

@@ -4,14 +4,34 @@ Reserved bits that a TPM sets survive: a Name is computed over them too.
 """
 
 import enum
+from typing import Any
+
+# `~flag` looks up a negative number, of which enum itself would keep no bits above the highest one
+# with a name, so that `attributes & ~flag` lost reserved bits.
 
 
 class Flags8(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of one octet on the wire."""
 
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFF))
+
 
 class Flags32(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of four octets on the wire."""
+
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFFFFFFFF))
+
+
+def _positive(value: Any, mask: int) -> Any:
+    return value & mask if isinstance(value, int) and value < 0 else value
+
+
+class Flags64(enum.IntFlag, boundary=enum.KEEP):
+    """Attributes of eight octets on the wire."""
 
 
 class TPMA_ALGORITHM(Flags32):
@@ -126,8 +146,112 @@ class TPMA_MODES(Flags32):
     FIPS_140_3_INDICATOR = 0x0000000C  # a number of two bits
 
 
+class TPMA_X509_KEY_USAGE(Flags32):
+    """The key usage of a certificate, its BIT STRING from the left.  [Part 2, 8.11]"""
+
+    decipherOnly = 0x00800000
+    encipherOnly = 0x01000000
+    cRLSign = 0x02000000
+    keyCertSign = 0x04000000
+    keyAgreement = 0x08000000
+    dataEncipherment = 0x10000000
+    keyEncipherment = 0x20000000
+    nonrepudiation = 0x40000000
+    digitalSignature = 0x80000000
+
+
 class TPMA_ACT(Flags32):
     """State of an authenticated countdown timer.  [Part 2, 8.12]"""
 
     signaled = 0x00000001
     preserveSignaled = 0x00000002
+
+
+class TPMA_NV(Flags32):
+    """What an NV Index may be used for, and its state.  [Part 2, 13.4]"""
+
+    PPWRITE = 0x00000001
+    OWNERWRITE = 0x00000002
+    AUTHWRITE = 0x00000004
+    POLICYWRITE = 0x00000008
+    POLICY_DELETE = 0x00000400
+    WRITELOCKED = 0x00000800
+    WRITEALL = 0x00001000
+    WRITEDEFINE = 0x00002000
+    WRITE_STCLEAR = 0x00004000
+    GLOBALLOCK = 0x00008000
+    PPREAD = 0x00010000
+    OWNERREAD = 0x00020000
+    AUTHREAD = 0x00040000
+    POLICYREAD = 0x00080000
+    NO_DA = 0x02000000
+    ORDERLY = 0x04000000
+    CLEAR_STCLEAR = 0x08000000
+    READLOCKED = 0x10000000
+    WRITTEN = 0x20000000
+    PLATFORMCREATE = 0x40000000
+    READ_STCLEAR = 0x80000000
+
+    @property
+    def TPM_NT(self) -> int:
+        """The kind of the index, a TPM_NT."""
+        return self.value >> 4 & 0xF
+
+
+class TPMA_NV_EXP(Flags64):
+    """TPMA_NV with what only an external index has.  [Part 2, 13.5]"""
+
+    PPWRITE = 0x0000000000000001
+    OWNERWRITE = 0x0000000000000002
+    AUTHWRITE = 0x0000000000000004
+    POLICYWRITE = 0x0000000000000008
+    POLICY_DELETE = 0x0000000000000400
+    WRITELOCKED = 0x0000000000000800
+    WRITEALL = 0x0000000000001000
+    WRITEDEFINE = 0x0000000000002000
+    WRITE_STCLEAR = 0x0000000000004000
+    GLOBALLOCK = 0x0000000000008000
+    PPREAD = 0x0000000000010000
+    OWNERREAD = 0x0000000000020000
+    AUTHREAD = 0x0000000000040000
+    POLICYREAD = 0x0000000000080000
+    NO_DA = 0x0000000002000000
+    ORDERLY = 0x0000000004000000
+    CLEAR_STCLEAR = 0x0000000008000000
+    READLOCKED = 0x0000000010000000
+    WRITTEN = 0x0000000020000000
+    PLATFORMCREATE = 0x0000000040000000
+    READ_STCLEAR = 0x0000000080000000
+    EXTERNAL_NV_ENCRYPTION = 0x0000000100000000
+    EXTERNAL_NV_INTEGRITY = 0x0000000200000000
+    EXTERNAL_NV_ANTIROLLBACK = 0x0000000400000000
+
+    @property
+    def TPM_NT(self) -> int:
+        """The kind of the index, a TPM_NT."""
+        return self.value >> 4 & 0xF
+
+
+class TPMA_HASH_ALGS(Flags32):
+    """A set of hash algorithms.  [Algorithm Registry]"""
+
+    alg_sha1 = 0x00000001
+    alg_sha256 = 0x00000002
+    alg_sha384 = 0x00000004
+    alg_sha512 = 0x00000008
+    alg_sm3_256 = 0x00000010
+    alg_sha3_256 = 0x00000020
+    alg_sha3_384 = 0x00000040
+    alg_sha3_512 = 0x00000080
+
+
+class TPMA_ML_PARAMETER_SET(Flags32):
+    """ML-KEM and ML-DSA as TPM_PT.ML_PARAMETER_SETS reports them; provisional, version 1.85."""
+
+    mlKem_512 = 0x00000001
+    mlKem_768 = 0x00000002
+    mlKem_1024 = 0x00000004
+    mlDsa_44 = 0x00000008
+    mlDsa_65 = 0x00000010
+    mlDsa_87 = 0x00000020
+    extMu = 0x00000040

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Self, TypeVar
 
-from tpmwire.commands.base import Command, Response, split_header
+from tpmwire.commands.base import Command, Response, split_response_header
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.hierarchy import CreatePrimary
 from tpmwire.commands.nv import NV_ReadPublic
@@ -22,21 +22,21 @@ from tpmwire.commands.testing import SelfTest
 from tpmwire.constants import TPM_ALG, TPM_HT, TPM_RC, TPM_RH, TPM_SE
 from tpmwire.errors import Error, tpm_error
 from tpmwire.exchange import Exchange
-from tpmwire.objects import LoadedObject
+from tpmwire.objects import LoadedObject, check_name, check_template
 from tpmwire.session import (
     AES_128_CFB,
     Entity,
     HasEntity,
     HmacSession,
-    PasswordSession,
     SaltKey,
     Session,
     SessionStart,
 )
+from tpmwire.templates import ECC_SRK
 from tpmwire.transport import InterruptsHeld, Transport, connect
 from tpmwire.types.algorithms import TPMT_SYM_DEF
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
-from tpmwire.wire import HasHandle
+from tpmwire.wire import HasHandle, handle_of
 
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
@@ -69,13 +69,14 @@ class Tpm:
 
     def close(self) -> None:
         """Flush what was loaded through this Tpm, and close the transport."""
-        try:
-            if self._transport.keeps_objects:
-                for handle in tuple(self._loaded):
-                    self._forget(handle)
-        finally:
-            self._loaded.clear()
-            self._transport.close()
+        with self._guard:
+            try:
+                if self._transport.keeps_objects:
+                    for handle in tuple(self._loaded):
+                        self._forget(handle)
+            finally:
+                self._loaded.clear()
+                self._transport.close()
 
     def execute(self, command: Command[R], *sessions: Session) -> R:
         """Execute a command and return its response.
@@ -113,7 +114,7 @@ class Tpm:
         *,
         salt_key: SaltKey | None = None,
         bind: HasEntity | None = None,
-        hash_alg: int = TPM_ALG.SHA256,
+        hash_alg: TPM_ALG = TPM_ALG.SHA256,
         symmetric: TPMT_SYM_DEF = AES_128_CFB,
     ) -> Iterator[HmacSession]:
         """Start a session for a `with` block: an HMAC session, or a policy or trial session.
@@ -136,7 +137,7 @@ class Tpm:
         *,
         salt_key: SaltKey | None = None,
         bind: HasEntity | None = None,
-        hash_alg: int = TPM_ALG.SHA256,
+        hash_alg: TPM_ALG = TPM_ALG.SHA256,
         symmetric: TPMT_SYM_DEF = AES_128_CFB,
     ) -> HmacSession:
         """Start a session that lasts until a command ends it, or this Tpm is closed."""
@@ -147,7 +148,7 @@ class Tpm:
         try:
             return start.session(response)
         except BaseException:
-            self._forget(response.sessionHandle)
+            self._forget(handle_of(response.sessionHandle))
             raise
 
     def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
@@ -173,28 +174,56 @@ class Tpm:
     def create_primary(
         self, template: TPMT_PUBLIC, hierarchy: int = TPM_RH.OWNER, auth: bytes = b""
     ) -> LoadedObject:
-        """Derive the primary object of a template; `auth` is the hierarchy's authorization."""
-        command = CreatePrimary(primaryHandle=hierarchy, inPublic=template)
-        made = self.execute(command, PasswordSession(auth))
-        loaded = LoadedObject(self, made.objectHandle, made.outPublic)
-        loaded.verify(made.name, template)
-        return loaded
+        """Derive the primary object of a template; `auth` is the hierarchy's authorization.
+
+        So that nobody on the way reads that, a key of the null hierarchy is made to hide it with.
+        """
+        entity = Entity.permanent(hierarchy, auth)
+        command = CreatePrimary(primaryHandle=entity, inPublic=template)
+        if auth:
+            with self.create_primary(ECC_SRK, TPM_RH.NULL) as salt_key:
+                made = self.execute_protected(command, salt_key)
+        else:
+            made = self.execute(command)
+        return self.adopt(made.objectHandle, made.outPublic, made.name, template=template)
 
     def load_external(
         self, public: TPMT_PUBLIC, sensitive: TPMT_SENSITIVE | None = None
     ) -> LoadedObject:
         """Load a public key, or a whole key that exists outside the TPM, in no hierarchy."""
         made = self.execute(LoadExternal(inPrivate=sensitive, inPublic=public))
-        loaded = LoadedObject(self, made.objectHandle, public)
-        loaded.verify(made.name)
-        return loaded
+        auth = sensitive.authValue if sensitive else b""
+        return self.adopt(made.objectHandle, public, made.name, auth)
 
     def persistent(self, handle: int, auth: bytes = b"") -> LoadedObject:
         """Use an object that is in the TPM for good; TpmError (HANDLE) if there is none."""
         read = self.execute(ReadPublic(objectHandle=handle))
-        found = LoadedObject(self, handle, read.outPublic, auth)
-        found.verify(read.name)
-        return found
+        return self.adopt(handle, read.outPublic, read.name, auth)
+
+    def adopt(
+        self,
+        handle: int,
+        public: TPMT_PUBLIC,
+        name: bytes,
+        auth: bytes = b"",
+        *,
+        template: TPMT_PUBLIC | None = None,
+        salt_key: LoadedObject | None = None,
+    ) -> LoadedObject:
+        """Take charge of an object that was loaded, after a check of what the TPM says of it.
+
+        The Name that the TPM gave has to be that of the public area, and the object of the template
+        that it was made from.  If not, it is flushed and DecodeError raised.
+        """
+        try:
+            check_name(public, name)
+            if template is not None:
+                check_template(public, template)
+            return LoadedObject(self, handle, public, auth, salt_key=salt_key)
+        except BaseException:
+            if handle in self._loaded:
+                self._forget(handle)
+            raise
 
     def _entities(self, command: Command[Any]) -> list[HasEntity]:
         """Find what the handles of a command stand for; a bare number is looked up in the TPM."""
@@ -216,21 +245,22 @@ class Tpm:
 
         Returns the tag of the response and all of it.
         """
-        for attempt in range(TRIES):
+        tries = 1 if isinstance(command, SelfTest) else TRIES
+        for attempt in range(tries):
+            if attempt:
+                time.sleep(min(0.005 * 2**attempt, 1.0))
             response = self._transport.send(request)
-            tag, code = split_header(response)
+            tag, code = split_response_header(response)
             if code == TPM_RC.SUCCESS:
                 return tag, response
-            if code not in AGAIN or isinstance(command, SelfTest):
+            if code not in AGAIN:
                 break
-            time.sleep(min(0.01 * 2**attempt, 1.0))
         raise tpm_error(code, type(command).__name__)
 
     def _note(self, response: bytes, command: Command[Any]) -> int | None:
         """Note which object the response has loaded, or the command flushed."""
         if isinstance(command, FlushContext):
-            handle = command.flushHandle
-            self._loaded.discard(handle if isinstance(handle, int) else handle.handle)
+            self._loaded.discard(handle_of(command.flushHandle))
         elif command.RESPONSE.AREAS.handle_size:
             loaded = int.from_bytes(response[10:14], "big")
             self._loaded.add(loaded)

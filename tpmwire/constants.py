@@ -18,8 +18,19 @@ class Enum32(enum.IntEnum):
     """A constant of four octets on the wire."""
 
 
+class SignedEnum8(enum.IntEnum):
+    """A constant of one octet on the wire, below zero too."""
+
+
+class TPM_CONSTANTS32(Enum32):
+    """What marks a structure as made inside a TPM, and a bound.  [Part 2, 6.2]"""
+
+    GENERATED_VALUE = 0xFF544347
+    MAX_DERIVATION_BITS = 0x00002000
+
+
 class TPM_GENERATED(Enum32):
-    """What marks a structure as made inside a TPM.  [Part 2, 6.2]"""
+    """The mark of a structure made inside a TPM, by its name of version 1.59.  [Part 2, 6.2]"""
 
     VALUE = 0xFF544347
 
@@ -364,6 +375,18 @@ class TPM_RC(Enum32):
     SIGN_CONTEXT_KEY = 0x000000AD
 
 
+class TPM_CLOCK_ADJUST(SignedEnum8):
+    """Changes of the rate at which Clock advances.  [Part 2, 6.7]"""
+
+    COARSE_SLOWER = -3
+    MEDIUM_SLOWER = -2
+    FINE_SLOWER = -1
+    NO_CHANGE = 0
+    FINE_FASTER = 1
+    MEDIUM_FASTER = 2
+    COARSE_FASTER = 3
+
+
 class TPM_EO(Enum16):
     """Comparisons of a policy with a value.  [Part 2, 6.8]"""
 
@@ -538,6 +561,33 @@ class TPM_PT_PCR(Enum32):
     AUTH = 0x00000014
 
 
+class TPM_PS(Enum32):
+    """Kinds of platform that a specification was written for.  [Part 2, 6.15]"""
+
+    MAIN = 0x00000000
+    PC = 0x00000001
+    PDA = 0x00000002
+    CELL_PHONE = 0x00000003
+    SERVER = 0x00000004
+    PERIPHERAL = 0x00000005
+    TSS = 0x00000006
+    STORAGE = 0x00000007
+    AUTHENTICATION = 0x00000008
+    EMBEDDED = 0x00000009
+    HARDCOPY = 0x0000000A
+    INFRASTRUCTURE = 0x0000000B
+    VIRTUALIZATION = 0x0000000C
+    TNC = 0x0000000D
+    MULTI_TENANT = 0x0000000E
+    TC = 0x0000000F
+
+
+class TPM_PUB_KEY(Enum32):
+    """Keys of the TPM itself, as TPM_CAP.PUB_KEYS lists them; there may be 256.  [Part 2, 6]"""
+
+    TPM_SPDM_00 = 0x00000000
+
+
 class TPM_HT(Enum8):
     """The first octet of a handle: its kind.  [Part 2, 7.2]"""
 
@@ -584,3 +634,95 @@ class TPM_RH(Enum32):
     SVN_ENDORSEMENT_BASE = 0x40020000
     SVN_PLATFORM_BASE = 0x40030000
     SVN_NULL_BASE = 0x40040000
+
+
+class TPM_HC(Enum32):
+    """Where each kind of handle begins, and ends if that is not the TPM's choice.  [Part 2, 7.5]"""
+
+    HR_HANDLE_MASK = 0x00FFFFFF
+    HR_RANGE_MASK = 0xFF000000
+    HR_SHIFT = 0x00000018
+    HR_PCR = 0x00000000
+    HR_HMAC_SESSION = 0x02000000
+    HR_POLICY_SESSION = 0x03000000
+    HR_TRANSIENT = 0x80000000
+    HR_PERSISTENT = 0x81000000
+    HR_NV_INDEX = 0x01000000
+    HR_EXTERNAL_NV = 0x11000000
+    HR_PERMANENT_NV = 0x12000000
+    HR_PERMANENT = 0x40000000
+    PCR_FIRST = 0x00000000
+    HMAC_SESSION_FIRST = 0x02000000
+    LOADED_SESSION_FIRST = 0x02000000
+    POLICY_SESSION_FIRST = 0x03000000
+    TRANSIENT_FIRST = 0x80000000
+    ACTIVE_SESSION_FIRST = 0x03000000
+    PERSISTENT_FIRST = 0x81000000
+    PERSISTENT_LAST = 0x81FFFFFF
+    SVN_OWNER_FIRST = 0x40010000
+    SVN_OWNER_LAST = 0x4001FFFF
+    SVN_ENDORSEMENT_FIRST = 0x40020000
+    SVN_ENDORSEMENT_LAST = 0x4002FFFF
+    SVN_PLATFORM_FIRST = 0x40030000
+    SVN_PLATFORM_LAST = 0x4003FFFF
+    SVN_NULL_FIRST = 0x40040000
+    SVN_NULL_LAST = 0x4004FFFF
+    PLATFORM_PERSISTENT = 0x81800000
+    NV_INDEX_FIRST = 0x01000000
+    NV_INDEX_LAST = 0x01FFFFFF
+    EXTERNAL_NV_FIRST = 0x11000000
+    EXTERNAL_NV_LAST = 0x11FFFFFF
+    PERMANENT_NV_FIRST = 0x12000000
+    PERMANENT_NV_LAST = 0x12FFFFFF
+    PERMANENT_FIRST = 0x40000000
+    PERMANENT_LAST = 0x4004FFFF
+    HR_NV_AC = 0x01D00000
+    NV_AC_FIRST = 0x01D00000
+    NV_AC_LAST = 0x01D0FFFF
+    HR_AC = 0x90000000
+    AC_FIRST = 0x90000000
+    AC_LAST = 0x9000FFFF
+
+
+class TPMI_MLKEM_PARAMETER_SET(Enum16):
+    """Sizes of ML-KEM; provisional, version 1.85."""
+
+    MLKEM_NONE = 0x0000
+    MLKEM_512 = 0x0001
+    MLKEM_768 = 0x0002
+    MLKEM_1024 = 0x0003
+
+
+class TPMI_MLDSA_PARAMETER_SET(Enum16):
+    """Sizes of ML-DSA; provisional, version 1.85."""
+
+    MLDSA_NONE = 0x0000
+    MLDSA_44 = 0x0001
+    MLDSA_65 = 0x0002
+    MLDSA_87 = 0x0003
+
+
+class TPM_NT(Enum32):
+    """Kinds of NV Index; in TPMA_NV they stand in four bits.  [Part 2, 13.2]"""
+
+    ORDINARY = 0x00000000
+    COUNTER = 0x00000001
+    BITS = 0x00000002
+    EXTEND = 0x00000004
+    PIN_FAIL = 0x00000008
+    PIN_PASS = 0x00000009
+
+
+class TPM_AT(Enum32):
+    """Tags of what an attached component says of itself.  [Part 2, 16.1]"""
+
+    ANY = 0x00000000
+    ERROR = 0x00000001
+    PV1 = 0x00000002
+    VEND = 0x80000000
+
+
+class TPM_AE(Enum32):
+    """Errors of an attached component.  [Part 2, 16.2]"""
+
+    NONE = 0x00000000

@@ -5,13 +5,13 @@ the TPM that they are to protect us from.
 """
 
 import secrets
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES, SM4
 
 from tpmwire.constants import TPM_ALG, TPM_ECC
@@ -20,7 +20,12 @@ from tpmwire.errors import DecodeError
 from tpmwire.types.algorithms import TPMS_ECC_POINT, TPMS_SCHEME_HASH
 from tpmwire.types.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
 
-_CIPHERS = {TPM_ALG.AES: AES, TPM_ALG.SM4: SM4, TPM_ALG.CAMELLIA: Camellia, TPM_ALG.TDES: TripleDES}
+_CIPHERS: dict[int, type[BlockCipherAlgorithm]] = {
+    TPM_ALG.AES: AES,
+    TPM_ALG.SM4: SM4,
+    TPM_ALG.CAMELLIA: Camellia,
+    TPM_ALG.TDES: TripleDES,
+}
 
 CURVES: dict[int, type[ec.EllipticCurve]] = {
     TPM_ECC.NIST_P192: ec.SECP192R1,
@@ -43,7 +48,7 @@ NOTHING = Shared(b"", b"")
 
 def block_size(alg: int) -> int:
     """Tell how many octets a block of the cipher has; DecodeError for an unknown cipher."""
-    return _cipher(alg).block_size // 8
+    return int(_cipher(alg).block_size) // 8
 
 
 def cfb_encrypt(alg: int, key: bytes, iv: bytes, data: bytes) -> bytes:
@@ -59,7 +64,7 @@ def cfb_decrypt(alg: int, key: bytes, iv: bytes, data: bytes) -> bytes:
 
 
 def xor(alg: int, key: bytes, u: bytes, v: bytes, data: bytes) -> bytes:
-    """Obfuscate with a mask that is derived from a key; twice gives the data.  [Part 1, 11.4.7.3]"""
+    """Obfuscate with a mask from a key; twice gives the data.  [Part 1, 11.4.7.3]"""
     mask = kdfa(alg, key, b"XOR", u, v, 8 * len(data))
     return bytes(one ^ other for one, other in zip(data, mask, strict=True))
 
@@ -155,8 +160,8 @@ def hash_class(alg: int) -> type[hashes.HashAlgorithm]:
     return found  # type: ignore[no-any-return]
 
 
-def _cipher(alg: int) -> type[AES | SM4 | Camellia | TripleDES]:
-    found = _CIPHERS.get(TPM_ALG(alg)) if alg in TPM_ALG else None
+def _cipher(alg: int) -> Any:
+    found = _CIPHERS.get(alg)
     if found is None:
         raise DecodeError(f"cipher {alg:#06x} is not known on this machine")
     return found

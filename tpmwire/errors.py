@@ -12,24 +12,35 @@
 
 A response code is one of two formats [Part 2, 6.6].  Format 1 says which handle, session or
 parameter is at fault; format 0 does not, and with its warning bit set means "not now".  Bits 16 to
-23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager.
+23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager, which
+speaks as the TPM does.  The other layers have numbers of their own.
 """
 
 from tpmwire.constants import TPM_RC
 
-LAYERS = {0: "", 6: "ESAPI", 7: "FAPI", 8: "SAPI", 10: "TCTI", 11: "resource manager", 12: "driver"}
+LAYERS = {
+    6: "FAPI",
+    7: "ESAPI",
+    8: "SAPI",
+    9: "MU",
+    10: "TCTI",
+    11: "resource manager",
+    12: "resource manager",
+    13: "driver",
+}
 
-_FORMAT_1, _VENDOR = 0x080, 0x400
+_AS_TPM = (0, 11)
+_RESERVED, _FORMAT_1, _VENDOR, _WARNING = 0xFF00F000, 0x080, 0x500, 0x900
 
 EXPLANATIONS: dict[int, str] = {
     TPM_RC.BAD_TAG: "the command's tag is not one of TPM 2.0",
-    TPM_RC.INITIALIZE: "the TPM has not been started: it wants TPM2_Startup",
+    TPM_RC.INITIALIZE: "the TPM wants TPM2_Startup first, or has had it already",
     TPM_RC.FAILURE: "the TPM is in failure mode: only a restart, or a repair, brings it back",
     TPM_RC.DISABLED: "the hierarchy or the command is disabled",
     TPM_RC.EXCLUSIVE: "an exclusive audit session was interrupted",
     TPM_RC.AUTH_TYPE: "this kind of authorization is not allowed here",
     TPM_RC.AUTH_MISSING: "the command wants an authorization that was not given",
-    TPM_RC.POLICY: "the policy and the session do not fit together",
+    TPM_RC.POLICY: "an authPolicy is not valid, or a policy cannot be computed",
     TPM_RC.PCR: "the PCR selection or its digest is not what the policy wants",
     TPM_RC.PCR_CHANGED: "a PCR has changed since the policy looked at it",
     TPM_RC.TOO_MANY_CONTEXTS: "too many saved contexts",
@@ -105,8 +116,11 @@ class _PlacedError(Error):
     """An error at a field, told by its dotted path."""
 
     def __init__(self, reason: str, path: str = "") -> None:
-        super().__init__(f"{path}: {reason}" if path else reason)
+        super().__init__(reason, path)
         self.reason, self.path = reason, path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.path else self.reason
 
 
 class EncodeError(_PlacedError, ValueError):
@@ -137,17 +151,18 @@ class TpmError(Error):
     """The TPM answered with a response code other than TPM_RC_SUCCESS.
 
     `raw` is the number as it came; `code` the same without the bits that tell the place, a TPM_RC
-    where it has a name; `subject` is "handle", "session", "parameter" or "" and `index` its number,
-    from 1; `layer` is 0 for the TPM itself; `command` is the name of the command.
+    where it has a name, or all of it where it is none of a TPM's; `subject` is "handle", "session",
+    "parameter" or "" and `index` its number, from 1; `layer` is 0 for the TPM itself; `command` is
+    the name of the command.
     """
 
     def __init__(self, raw: int, command: str = "") -> None:
+        super().__init__(raw, command)
         self.raw, self.command = raw, command
         self.layer = raw >> 16 & 0xFF
-        self.code, self.subject, self.index = _dissect(raw & 0xFFFF)
-        super().__init__(self._text())
+        self.code, self.subject, self.index = _dissect(raw)
 
-    def _text(self) -> str:
+    def __str__(self) -> str:
         parts = [_code_name(self.code, self.raw)]
         if self.subject:
             parts.append(f"({self.subject} {self.index})" if self.index else f"({self.subject})")
@@ -165,12 +180,19 @@ class TpmWarning(TpmError):
 
 def tpm_error(raw: int, command: str = "") -> TpmError:
     """Make the exception for response code `raw` of `command`: a warning or an error."""
-    warning = not raw & _FORMAT_1 and raw & 0xF00 == 0x900
+    warning = _speaks_tpm(raw) and raw & (_FORMAT_1 | 0xF00) == _WARNING
     return (TpmWarning if warning else TpmError)(raw, command)
 
 
-def _dissect(rc: int) -> tuple[int, str, int]:
-    if not rc & _FORMAT_1 or rc & 0xF000:
+def _speaks_tpm(raw: int) -> bool:
+    return raw >> 16 & 0xFF in _AS_TPM and not raw & _RESERVED
+
+
+def _dissect(raw: int) -> tuple[int, str, int]:
+    if not _speaks_tpm(raw):
+        return raw, "", 0
+    rc = raw & 0xFFF
+    if not rc & _FORMAT_1:
         return _named(rc), "", 0
     number = rc >> 8 & 0xF
     code = _named(rc & 0x0BF)
@@ -189,5 +211,5 @@ def _named(code: int) -> int:
 def _code_name(code: int, raw: int) -> str:
     if isinstance(code, TPM_RC):
         return f"TPM_RC_{code.name}"
-    kind = "vendor response code" if code & _VENDOR and not code & _FORMAT_1 else "response code"
-    return f"{kind} {raw:#x}"
+    vendor = _speaks_tpm(raw) and raw & (_FORMAT_1 | _VENDOR) == _VENDOR
+    return f"{'vendor response code' if vendor else 'response code'} {raw:#x}"

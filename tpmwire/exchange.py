@@ -25,9 +25,9 @@ class Exchange(Generic[R]):
     """A command, the parts of its sessions, and what its handles stand for.
 
     The first sessions authorize the handles that want it, in their order; what they leave open is
-    authorized by passwords, those that the objects in the handle fields know.  `entities` are wanted
-    if there are sessions.  Raises EncodeError if a session shall encrypt what cannot be encrypted,
-    or two of them shall.
+    authorized by passwords, those that the objects in the handle fields know.  `entities` are
+    wanted if there are sessions.  Raises EncodeError if a session shall encrypt what cannot be
+    encrypted, or two of them shall.
     """
 
     def __init__(

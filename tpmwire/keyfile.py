@@ -20,7 +20,6 @@ half of them refuse a file that has one.
 
 import base64
 import binascii
-import re
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -28,8 +27,9 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 from tpmwire.constants import TPM_RH
-from tpmwire.errors import DecodeError, KeyFileError
+from tpmwire.errors import DecodeError, EncodeError, KeyFileError
 from tpmwire.structure import Structure
+from tpmwire.types.base import TPM_HANDLE
 from tpmwire.types.objects import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMT_PUBLIC
 
 LOADABLE = "2.23.133.10.1.3"
@@ -38,7 +38,7 @@ SEALED = "2.23.133.10.1.5"
 LEGACY_LOADABLE = "2.23.133.10.2"
 
 LABEL = "TSS2 PRIVATE KEY"
-_PEM = re.compile(rf"^-----BEGIN {LABEL}-----\s*$(.*?)^-----END {LABEL}-----\s*$", re.M | re.S)
+_BEGIN, _END = f"-----BEGIN {LABEL}-----".encode(), f"-----END {LABEL}-----".encode()
 
 _EMPTY_AUTH, _POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA4, 0xA5
 _OID, _INTEGER, _OCTET_STRING, _BOOLEAN = 0x06, 0x02, 0x04, 0x01
@@ -70,6 +70,10 @@ class _Required:
     privkey: bytes
 
 
+class _Parent(Structure):
+    value: TPM_HANDLE
+
+
 class _Public(Structure):
     value: TPM2B_PUBLIC
 
@@ -98,12 +102,9 @@ class KeyFile:
     @classmethod
     def from_pem(cls, text: bytes | str) -> Self:
         """Read a PEM file; KeyFileError if it holds no key that makes sense."""
-        string = text if isinstance(text, str) else text.decode("latin-1")
-        found = _PEM.search(string.replace("\r\n", "\n"))
-        if found is None:
-            raise KeyFileError(f"no {LABEL} in it")
+        data = text.encode("utf-8", "replace") if isinstance(text, str) else text
         try:
-            der = base64.b64decode("".join(found[1].split()), validate=True)
+            der = base64.b64decode(_framed(data), validate=True)
         except binascii.Error:
             raise KeyFileError(f"the {LABEL} is not base64") from None
         return cls.from_der(der)
@@ -118,13 +119,8 @@ class KeyFile:
 
     @classmethod
     def _from_elements(cls, elements: list[asn1.TLV]) -> Self:
-        tags = [element.tag_bytes[0] for element in elements]
-        optional = elements[1:-3]
-        wanted = [_OID, *tags[1:-3], _INTEGER, _OCTET_STRING, _OCTET_STRING]
-        if tags != wanted or any(tag >> 5 != 0b101 for tag in tags[1:-3]):
-            raise ValueError("its elements are not those of a TPMKey")
-        if len({element.tag_bytes for element in optional}) != len(optional):
-            raise ValueError("an element stands in it twice")
+        _check(elements)
+        optional = sorted(elements[1:-3], key=_tag_order)
         found = {element.tag_bytes[0]: bytes(element.data) for element in optional}
         required = asn1.decode_der(_Required, _joined(elements[-3:]))
         known = (_EMPTY_AUTH, _DESCRIPTION, _RSA_PARENT)
@@ -142,7 +138,17 @@ class KeyFile:
         )
 
     def to_der(self) -> bytes:
-        """Write the DER form."""
+        """Write the DER form; EncodeError if a field is nothing that can stand there."""
+        try:
+            elements = self._to_elements()
+            _check(elements)
+            return _joined(elements)
+        except EncodeError:
+            raise
+        except ValueError as error:
+            raise EncodeError(str(error), "KeyFile") from None
+
+    def _to_elements(self) -> list[asn1.TLV]:
         known = _Known(
             emptyAuth=self.empty_auth,
             description=self.description,
@@ -151,13 +157,12 @@ class KeyFile:
         others = [asn1.decode_der(asn1.TLV, other) for other in self.others]
         optional = _parted(asn1.encode_der(known)) + others
         required = _Required(
-            parent=self.parent,
+            parent=int.from_bytes(_Parent(value=self.parent).pack(), "big"),
             pubkey=_Public(value=self.public).pack(),
             privkey=_Private(value=self.private).pack(),
         )
         kind = asn1.decode_der(asn1.TLV, asn1.encode_der(ObjectIdentifier(self.kind)))
-        optional.sort(key=lambda element: element.tag_bytes)
-        return _joined([kind, *optional, *_parted(asn1.encode_der(required))])
+        return [kind, *sorted(optional, key=_tag_order), *_parted(asn1.encode_der(required))]
 
     def to_pem(self) -> str:
         """Write the PEM form, in lines of 64."""
@@ -173,6 +178,31 @@ class KeyFile:
     def has_policy(self) -> bool:
         """Whether the file tells a policy that has to be met before the key can be used."""
         return any(other[0] == _POLICY for other in self.others)
+
+
+def _framed(data: bytes) -> bytes:
+    """Find what stands between the lines that frame a key; KeyFileError if nothing does."""
+    lines = [line.rstrip() for line in data.splitlines()]
+    try:
+        begin = lines.index(_BEGIN) + 1
+        end = lines.index(_END, begin)
+    except ValueError:
+        raise KeyFileError(f"no {LABEL} in it") from None
+    return b"".join(b"".join(lines[begin:end]).split())
+
+
+def _check(elements: list[asn1.TLV]) -> None:
+    """Check that there are the elements of a TPMKey, each of them once; ValueError if not."""
+    tags = [element.tag_bytes[0] for element in elements]
+    wanted = [_OID, *tags[1:-3], _INTEGER, _OCTET_STRING, _OCTET_STRING]
+    if tags != wanted or any(tag >> 5 != 0b101 for tag in tags[1:-3]):
+        raise ValueError("its elements are not those of a TPMKey")
+    if len({element.tag_bytes for element in elements[1:-3]}) != len(elements) - 4:
+        raise ValueError("an element stands in it twice")
+
+
+def _tag_order(element: asn1.TLV) -> tuple[int, bytes]:
+    return len(element.tag_bytes), element.tag_bytes
 
 
 def _parted(der: bytes) -> list[asn1.TLV]:

@@ -9,7 +9,7 @@ from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
 from tpmwire.commands.signing import KEY_SCHEME, Sign
-from tpmwire.constants import TPM_HT
+from tpmwire.constants import TPM_ALG, TPM_HT
 from tpmwire.errors import DecodeError, Error, SessionError
 from tpmwire.names import object_name
 from tpmwire.session import SaltKey, Session
@@ -27,6 +27,17 @@ class Executor(Protocol):
 
     def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
         """Execute a command so that nobody on the way to the TPM reads a secret of it."""
+
+    def adopt(
+        self,
+        handle: int,
+        public: TPMT_PUBLIC,
+        name: bytes,
+        auth: bytes = b"",
+        *,
+        salt_key: "LoadedObject | None" = None,
+    ) -> "LoadedObject":
+        """Take charge of an object that was loaded, after a check of what the TPM says of it."""
 
 
 class Protection(enum.Enum):
@@ -88,20 +99,6 @@ class LoadedObject:
             self._to_flush = False
             self._tpm.execute(FlushContext(flushHandle=self.handle))
 
-    def verify(self, name: bytes, template: TPMT_PUBLIC | None = None) -> None:
-        """Check that the TPM calls the object by its Name, and that it is of the template.
-
-        On a mismatch the object is flushed and DecodeError raised.
-        """
-        try:
-            if name != self.name:
-                raise DecodeError("the Name from the TPM is not that of the public area", "name")
-            if template is not None:
-                check_template(self.public, template)
-        except DecodeError:
-            self.flush()
-            raise
-
     def pin(self, name: bytes) -> None:
         """Compare the Name with one that is trusted; SessionError if it is another key's."""
         if name != self.name:
@@ -134,10 +131,7 @@ class LoadedObject:
     def load(self, private: bytes, public: TPMT_PUBLIC, auth: bytes = b"") -> "LoadedObject":
         """Load an object that was made under this one; `auth` is its PIN, for later use."""
         made = self.execute(Load(parentHandle=self, inPrivate=private, inPublic=public))
-        handle = made.objectHandle
-        loaded = LoadedObject(self._tpm, handle, public, auth, salt_key=self.salt_key)
-        loaded.verify(made.name)
-        return loaded
+        return self._tpm.adopt(made.objectHandle, public, made.name, auth, salt_key=self.salt_key)
 
     def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
         """Sign a digest, by `scheme` where the key is not bound to one."""
@@ -167,15 +161,23 @@ class LoadedObject:
 
 
 def is_storage(public: TPMT_PUBLIC) -> bool:
-    """Tell whether keys can be made under such a key."""
-    return public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign) == _STORAGE
+    """Tell whether keys can be made under such a key.  [Part 1, 23.2]"""
+    # A keyed hash with these attributes is a parent too, but of derived objects only.
+    attributes = public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign)
+    return attributes == _STORAGE and public.type != TPM_ALG.KEYEDHASH
 
 
 _STORAGE = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
 
 
+def check_name(public: TPMT_PUBLIC, name: bytes) -> None:
+    """Check that a Name is that of a public area; DecodeError if it is another's."""
+    if name != object_name(public):
+        raise DecodeError("the Name from the TPM is not that of the public area", "name")
+
+
 def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:
     """Check that a new object is what was asked for; DecodeError tells where it is not."""
-    for field in ("type", "nameAlg", "objectAttributes", "authPolicy"):
+    for field in ("type", "nameAlg", "objectAttributes", "authPolicy", "parameters"):
         if getattr(public, field) != getattr(template, field):
             raise DecodeError("the TPM made another kind of object", f"outPublic.{field}")

@@ -1,11 +1,10 @@
 """Storage parents: which key of the TPM a key file's `parent` means, and which to choose."""
 
-from tpmwire.attributes import TPMA_OBJECT
-from tpmwire.client import LoadedObject, Tpm
+from tpmwire.client import Tpm
 from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH
 from tpmwire.errors import KeyFileError, TpmError
+from tpmwire.objects import LoadedObject, is_storage
 from tpmwire.templates import ECC_SRK, RSA_SRK
-from tpmwire.types.objects import TPMT_PUBLIC
 
 PERSISTENT_SRK = 0x81000001
 """Where the TCG's guidance wants the storage root key, and systemd and others put it."""
@@ -16,13 +15,6 @@ HIERARCHIES = {
     "platform": TPM_RH.PLATFORM,
     "null": TPM_RH.NULL,
 }
-
-_STORAGE = TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
-
-
-def is_storage(public: TPMT_PUBLIC) -> bool:
-    """Tell whether keys can be made under such a key."""
-    return public.objectAttributes & (_STORAGE | TPMA_OBJECT.sign) == _STORAGE
 
 
 def open_parent(tpm: Tpm, parent: int, *, rsa: bool = False, auth: bytes = b"") -> LoadedObject:

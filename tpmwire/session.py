@@ -1,10 +1,10 @@
 """Sessions: what stands in a command's authorization area, and the check of what comes back.
 
-A session proves to the TPM that its user knows an authorization value, without sending it; proves to
-the user that the answer is the TPM's; and hides the first parameter of the command, of the response,
-or of both.  Everything rests on two numbers that change with each command (nonces) and on two
-secrets: the session key, which was agreed on when the session was started, and the authorization
-value of the entity that the session authorizes.  [Part 1, 17-19]
+A session proves to the TPM that its user knows an authorization value, without sending it; proves
+to the user that the answer is the TPM's; and hides the first parameter of the command, of the
+response, or of both.  Everything rests on two numbers that change with each command (nonces) and on
+two secrets: the session key, which was agreed on when the session was started, and the
+authorization value of the entity that the session authorizes.  [Part 1, 17-19]
 
     cpHash = H(commandCode ‖ Names of the handles ‖ parameters)
     rpHash = H(responseCode ‖ commandCode ‖ parameters)
@@ -28,6 +28,7 @@ from tpmwire.names import handle_name
 from tpmwire.types.algorithms import TPMT_SYM_DEF
 from tpmwire.types.objects import TPMT_PUBLIC
 from tpmwire.types.structures import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE
+from tpmwire.wire import handle_of
 
 AES_128_CFB = TPMT_SYM_DEF(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
 
@@ -166,9 +167,9 @@ class PasswordSession:
 class SessionStart:
     """What it takes to start a session: the command, and the secrets that are not sent with it.
 
-    `salt_key` is a loaded key of the TPM, to which a random salt is sent encrypted; `bind` an entity
-    whose authorization value goes into the session key.  Raises DecodeError if the salt key is of a
-    kind that this machine cannot encrypt for.
+    `salt_key` is a loaded key of the TPM, to which a random salt is sent encrypted; `bind` an
+    entity whose authorization value goes into the session key.  Raises DecodeError if the salt key
+    is of a kind that this machine cannot encrypt for.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class SessionStart:
         *,
         salt_key: SaltKey | None = None,
         bind: HasEntity | None = None,
-        hash_alg: int = TPM_ALG.SHA256,
+        hash_alg: TPM_ALG = TPM_ALG.SHA256,
         symmetric: TPMT_SYM_DEF = AES_128_CFB,
     ) -> None:
         self.kind, self.hash, self.symmetric, self.bound = kind, hash_alg, symmetric, bind
@@ -224,7 +225,7 @@ class HmacSession:
     gives_password = False
 
     def __init__(self, start: SessionStart, response: StartAuthSessionResponse) -> None:
-        self.handle: int = response.sessionHandle
+        self.handle = handle_of(response.sessionHandle)
         self.hash, self.symmetric = start.hash, start.symmetric
         self.nonce_caller, self.nonce_tpm = start.nonce, response.nonceTPM
         self.key = start.key(response.nonceTPM)
@@ -390,7 +391,7 @@ class HmacUse:
         key = session.key + self._auth_of(entity)
         if symmetric.algorithm == TPM_ALG.XOR:
             return crypto.xor(session.hash, key, newer, older, data)
-        size, block = symmetric.keyBits // 8, crypto.block_size(symmetric.algorithm)
+        size, block = (symmetric.keyBits or 0) // 8, crypto.block_size(symmetric.algorithm)
         derived = kdfa(session.hash, key, b"CFB", newer, older, 8 * (size + block))
         return cfb(symmetric.algorithm, derived[:size], derived[size:], data)
 

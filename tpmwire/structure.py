@@ -71,6 +71,11 @@ def by(selector: str, *, default: Any = MISSING, secret: bool = False) -> Any:
     return Field(default, selector=selector, secret=secret)
 
 
+def secret(default: Any = MISSING) -> Any:
+    """Declare a field whose value stands in no repr, though its type does not say so."""
+    return Field(default, secret=True)
+
+
 def handle(auth: Any = None) -> Any:
     """Declare a field of the handle area; `auth` is the role of its authorization, if any."""
     return Field(is_handle=True, role=auth)
@@ -137,7 +142,9 @@ class Record(Construct):  # type: ignore[misc]
             raise
 
 
-@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(by, handle))
+@dataclass_transform(
+    kw_only_default=True, frozen_default=True, field_specifiers=(by, handle, secret)
+)
 class Structure:
     """Base of every TPMS, TPMT, command and response."""
 

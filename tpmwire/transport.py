@@ -15,8 +15,10 @@ next on it could be the answer to another command.
 import contextlib
 import errno
 import os
+import re
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Callable
 from typing import Protocol
@@ -54,10 +56,7 @@ class DeviceTransport:
     def __init__(self, path: str = DEFAULT_DEVICE) -> None:
         self.path = path
         self.keeps_objects = "tpmrm" not in os.path.basename(path)
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            raise TransportError(error.errno, _device_advice(path, error)) from None
+        self._fd = _open_device(path)
 
     def send(self, command: bytes) -> bytes:
         """Write the command, read the response."""
@@ -67,14 +66,13 @@ class DeviceTransport:
             written = os.write(self._fd, command)
             if written != len(command):
                 raise OSError(errno.EIO, f"{written} of {len(command)} octets written")
-            response = os.read(self._fd, MAX_RESPONSE)
+            return _whole(os.read(self._fd, MAX_RESPONSE))
         except OSError as error:
             self.close()
-            raise TransportError(error.errno, f"{self.path}: {error.strerror}") from None
+            raise _explained(error, self.path) from None
         except BaseException:
             self.close()
             raise
-        return _whole(response, self)
 
     def close(self) -> None:
         """Close the device; the resource manager forgets what was loaded through it."""
@@ -97,16 +95,9 @@ class SocketTransport:
             raise TransportError(errno.EBADF, f"{self.name}: the connection is closed")
         try:
             return self._exchange(command)
-        except TransportError:
-            self.close()
-            raise
-        except TimeoutError:
-            self.close()
-            message = f"{self.name}: no answer from the TPM within {TIMEOUT:.0f} s"
-            raise TransportError(errno.ETIMEDOUT, message) from None
         except OSError as error:
             self.close()
-            raise TransportError(error.errno, f"{self.name}: {error.strerror}") from None
+            raise _explained(error, self.name) from None
         except BaseException:
             self.close()
             raise
@@ -115,23 +106,11 @@ class SocketTransport:
         self._socket.sendall(command)
         response = self._socket.recv(_FIRST_READ)
         if len(response) < _HEADER_SIZE:
-            response += self._receive(_HEADER_SIZE - len(response))
-        size = int.from_bytes(response[2:6], "big")
-        if size > MAX_RESPONSE:
-            raise TransportError(errno.EPROTO, f"{self.name}: a response of {size} octets")
+            response += _receive(self._socket, _HEADER_SIZE - len(response))
+        size = _bounded(response[2:6])
         if len(response) < size:
-            response += self._receive(size - len(response))
-        return _whole(response, self)
-
-    def _receive(self, size: int) -> bytes:
-        data = b""
-        while len(data) < size:
-            more = self._socket.recv(size - len(data))
-            if not more:
-                message = f"{self.name}: the TPM hung up in the middle of a command"
-                raise TransportError(errno.ECONNRESET, message)
-            data += more
-        return data
+            response += _receive(self._socket, size - len(response))
+        return _whole(response)
 
     def close(self) -> None:
         """Close the socket."""
@@ -148,22 +127,23 @@ class MssimTransport(SocketTransport):
         self._platform = platform
         try:
             for request in (self._POWER_ON, self._NV_ON):
-                self._platform.sendall(request.to_bytes(4, "big"))
-                if self._platform.recv(4, socket.MSG_WAITALL) != bytes(4):
+                platform.sendall(request.to_bytes(4, "big"))
+                if _receive(platform, 4) != bytes(4):
                     raise OSError(errno.EPROTO, "the simulator's platform port refused")
         except OSError as error:
             self.close()
-            raise TransportError(error.errno, f"{name}: {error.strerror}") from None
+            raise _explained(error, name) from None
+        except BaseException:
+            self.close()
+            raise
 
     def _exchange(self, command: bytes) -> bytes:
         self._socket.sendall(struct.pack(">IBI", self._SEND_COMMAND, 0, len(command)) + command)
-        size = int.from_bytes(self._receive(4), "big")
-        if size > MAX_RESPONSE:
-            raise TransportError(errno.EPROTO, f"{self.name}: a response of {size} octets")
-        response = self._receive(size)
-        if self._receive(4) != bytes(4):
-            raise TransportError(errno.EPROTO, f"{self.name}: the simulator reports a failure")
-        return _whole(response, self)
+        size = _bounded(_receive(self._socket, 4))
+        response = _receive(self._socket, size)
+        if _receive(self._socket, 4) != bytes(4):
+            raise OSError(errno.EPROTO, "the simulator reports a failure")
+        return _whole(response)
 
     def close(self) -> None:
         """Take leave of the simulator and close both sockets."""
@@ -183,6 +163,8 @@ def connect(conf: str | None = None) -> Transport:
 
 def parse_conf(conf: str) -> Callable[[], Transport]:
     """Read a conf string, and return what opens the TPM; ConfError if it makes no sense."""
+    if not _nameable(conf):
+        raise ConfError(f"{conf!r} has a character that can be in no name")
     kind, _, rest = conf.partition(":")
     if kind not in _PARSERS:
         raise ConfError(f"{kind!r} is no way to a TPM; known are {', '.join(_PARSERS)}")
@@ -190,15 +172,34 @@ def parse_conf(conf: str) -> Callable[[], Transport]:
 
 
 class InterruptsHeld:
-    """Hold back SIGINT, SIGTERM and SIGHUP while a command is under way in this thread."""
+    """Hold back SIGINT, SIGTERM and SIGHUP while a command is under way in this thread.
+
+    One of these can be used again, and within itself.
+    """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+    def __init__(self) -> None:
+        self._before: list[set[int]] = []
+
     def __enter__(self) -> None:
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, self._SIGNALS)
+        self._before.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, self._SIGNALS)
+        except BaseException:
+            # Python ran the handler of a signal from just before, after it had blocked them.
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._before.pop())
+
+
+def _nameable(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _parse_device(rest: str) -> Callable[[], Transport]:
@@ -208,13 +209,15 @@ def _parse_device(rest: str) -> Callable[[], Transport]:
 def _parse_swtpm(rest: str) -> Callable[[], Transport]:
     options = _options("swtpm", rest, ("path", "host", "port"))
     if path := options.get("path"):
+        if len(options) > 1:
+            raise ConfError("a swtpm conf string takes path=..., or host=... and port=...")
         return lambda: SocketTransport(_connect_unix(path), f"swtpm:path={path}")
-    host, port = _address(options)
+    host, port = _address(options, 65535)
     return lambda: SocketTransport(_connect_tcp(host, port), f"swtpm:host={host},port={port}")
 
 
 def _parse_mssim(rest: str) -> Callable[[], Transport]:
-    host, port = _address(_options("mssim", rest, ("host", "port")))
+    host, port = _address(_options("mssim", rest, ("host", "port")), 65534)
     return lambda: _open_mssim(host, port)
 
 
@@ -248,21 +251,35 @@ _PARSERS: dict[str, Callable[[str], Callable[[], Transport]]] = {
 
 
 def _options(kind: str, text: str, known: tuple[str, ...]) -> dict[str, str]:
-    options = {}
+    options: dict[str, str] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if key not in known or not equals or not value:
             wanted = ", ".join(f"{name}=..." for name in known)
             raise ConfError(f"{part!r} means nothing in a {kind} conf string; it takes {wanted}")
+        if key in options:
+            raise ConfError(f"{part!r}: a {kind} conf string takes {key}=... once")
         options[key] = value
     return options
 
 
-def _address(options: dict[str, str]) -> tuple[str, int]:
+def _address(options: dict[str, str], highest: int) -> tuple[str, int]:
     text = options.get("port", "2321")
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise ConfError(f"{text!r} is no port")
+    if not re.fullmatch("[0-9]{1,5}", text) or not 0 < int(text) <= highest:
+        raise ConfError(f"port={text} is no port; it takes a number from 1 to {highest}")
     return options.get("host", "localhost"), int(text)
+
+
+def _open_device(path: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise TransportError(error.errno, _device_advice(path, error)) from None
+    if not stat.S_ISCHR(os.fstat(fd).st_mode):
+        # A command written to a file would destroy what is in it.
+        os.close(fd)
+        raise TransportError(errno.ENODEV, f"{path}: not a device")
+    return fd
 
 
 def _connect_unix(path: str) -> socket.socket:
@@ -272,27 +289,49 @@ def _connect_unix(path: str) -> socket.socket:
         connection.connect(path)
     except OSError as error:
         connection.close()
-        raise TransportError(error.errno, f"{path}: {error.strerror or error}") from None
+        raise _explained(error, f"swtpm:path={path}") from None
     return connection
 
 
 def _connect_tcp(host: str, port: int) -> socket.socket:
     try:
         connection = socket.create_connection((host, port), timeout=TIMEOUT)
-    except OSError as error:
-        message = f"{host} port {port}: {error.strerror or error}"
-        raise TransportError(error.errno, message) from None
+    except (OSError, UnicodeError) as error:
+        raise _explained(error, f"{host} port {port}") from None
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 
 
-def _whole(response: bytes, transport: Transport) -> bytes:
+def _receive(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        if not more:
+            raise OSError(errno.ECONNRESET, "the TPM hung up in the middle of a command")
+        data += more
+    return data
+
+
+def _bounded(size_field: bytes) -> int:
+    size = int.from_bytes(size_field, "big")
+    if size > MAX_RESPONSE:
+        raise OSError(errno.EPROTO, f"a response of {size} octets")
+    return size
+
+
+def _whole(response: bytes) -> bytes:
     size = int.from_bytes(response[2:6], "big")
     if len(response) < _HEADER_SIZE or len(response) != size:
-        transport.close()
-        message = f"a response of {len(response)} octets that claims {size}"
-        raise TransportError(errno.EPROTO, message)
+        raise OSError(errno.EPROTO, f"a response of {len(response)} octets that claims {size}")
     return response
+
+
+def _explained(error: OSError | UnicodeError, name: str) -> TransportError:
+    """Say on the way to which TPM it happened, and what, where the system has no words for it."""
+    number, words = getattr(error, "errno", None), getattr(error, "strerror", None)
+    if isinstance(error, TimeoutError) and number is None:
+        number, words = errno.ETIMEDOUT, f"no answer within {TIMEOUT:.0f} s"
+    return TransportError(number or errno.EINVAL, f"{name}: {words or error}")
 
 
 def _device_advice(path: str, error: OSError) -> str:

@@ -17,11 +17,16 @@ from typing import Any, Protocol
 
 from construct import Construct, ConstructError, Subconstruct
 
-from tpmwire.attributes import Flags8, Flags32
-from tpmwire.constants import Enum8, Enum16, Enum32
+from tpmwire.attributes import Flags8, Flags32, Flags64
+from tpmwire.constants import Enum8, Enum16, Enum32, SignedEnum8
 
-ENUMERATION_WIDTHS: dict[type[enum.IntEnum], int] = {Enum8: 1, Enum16: 2, Enum32: 4}
-ATTRIBUTE_WIDTHS: dict[type[enum.IntFlag], int] = {Flags8: 1, Flags32: 4}
+ENUMERATION_WIDTHS: dict[type[enum.IntEnum], int] = {
+    Enum8: 1,
+    Enum16: 2,
+    Enum32: 4,
+    SignedEnum8: 1,
+}
+ATTRIBUTE_WIDTHS: dict[type[enum.IntFlag], int] = {Flags8: 1, Flags32: 4, Flags64: 8}
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 
@@ -38,6 +43,11 @@ class HasHandle(Protocol):
     @property
     def handle(self) -> int:
         """The handle by which the TPM knows it."""
+
+
+def handle_of(value: int | HasHandle) -> int:
+    """Tell the handle that stands for `value` on the wire."""
+    return value if isinstance(value, int) else value.handle
 
 
 def put_before(name: str, error: ConstructError) -> None:
@@ -110,7 +120,8 @@ class Enumeration(Integer):
 
     def __init__(self, members: type[enum.IntEnum], width: int) -> None:
         self.members = members
-        super().__init__(width, interpret=_Named(members).__getitem__)
+        signed = issubclass(members, SignedEnum8)
+        super().__init__(width, signed=signed, interpret=_Named(members).__getitem__)
 
 
 class Attributes(Integer):
@@ -161,6 +172,17 @@ class Octets(Construct):  # type: ignore[misc]
         if len(data) != self.size:
             raise fail(f"{self.size} octets wanted, not {len(data)}")
         stream.write(data)
+
+
+class Rest(Construct):  # type: ignore[misc]
+    """All octets that are left, or none: what ends a structure and has no size of its own."""
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> bytes:
+        data: bytes = stream.read()
+        return data
+
+    def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
+        stream.write(_octets(obj))
 
 
 class Buffer(Construct):  # type: ignore[misc]
@@ -277,6 +299,23 @@ class Empty(Construct):  # type: ignore[misc]
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
         if obj is not None:
             raise fail(f"{type(obj).__name__} given where nothing belongs")
+
+
+class Unless(Subconstruct):  # type: ignore[misc]
+    """What is not there, and None, where the earlier field `name` of the structure is `value`."""
+
+    def __init__(self, subcon: Construct, name: str, value: Any) -> None:
+        super().__init__(subcon)
+        self.name, self.value = name, value
+
+    def _present(self, context: Any) -> Construct:
+        return Empty() if getattr(context, self.name) == self.value else self.subcon
+
+    def _parse(self, stream: Any, context: Any, path: Any) -> Any:
+        return self._present(context)._parse(stream, context, path)
+
+    def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
+        self._present(context)._build(obj, stream, context, path)
 
 
 class Union(Construct):  # type: ignore[misc]

@@ -1,104 +1,29 @@
 """The commands of TPM 2.0, Part 3 of the library specification, one module per chapter."""
 
-from tpmwire.commands.base import (
-    ADMIN,
-    COMMANDS,
-    DUP,
-    USER,
-    Command,
-    CommandFrame,
-    Response,
-    ResponseFrame,
-    Role,
-    unpack_command,
-    unpack_response,
-)
-from tpmwire.commands.capability import (
-    GetCapability,
-    GetCapabilityResponse,
-    TestParms,
-    TestParmsResponse,
-)
-from tpmwire.commands.context import (
-    EvictControl,
-    EvictControlResponse,
-    FlushContext,
-    FlushContextResponse,
-)
-from tpmwire.commands.hierarchy import CreatePrimary, CreatePrimaryResponse
-from tpmwire.commands.object import (
-    Create,
-    CreateResponse,
-    Load,
-    LoadExternal,
-    LoadExternalResponse,
-    LoadResponse,
-    ObjectChangeAuth,
-    ObjectChangeAuthResponse,
-    ReadPublic,
-    ReadPublicResponse,
-)
-from tpmwire.commands.random import GetRandom, GetRandomResponse, StirRandom, StirRandomResponse
-from tpmwire.commands.signing import (
-    Sign,
-    SignResponse,
-    VerifySignature,
-    VerifySignatureResponse,
-)
-from tpmwire.commands.startup import Shutdown, ShutdownResponse, Startup, StartupResponse
-from tpmwire.commands.testing import (
-    GetTestResult,
-    GetTestResultResponse,
-    SelfTest,
-    SelfTestResponse,
-)
-
-__all__ = [
-    "ADMIN",
-    "COMMANDS",
-    "DUP",
-    "USER",
-    "Command",
-    "CommandFrame",
-    "Create",
-    "CreatePrimary",
-    "CreatePrimaryResponse",
-    "CreateResponse",
-    "EvictControl",
-    "EvictControlResponse",
-    "FlushContext",
-    "FlushContextResponse",
-    "GetCapability",
-    "GetCapabilityResponse",
-    "GetRandom",
-    "GetRandomResponse",
-    "GetTestResult",
-    "GetTestResultResponse",
-    "Load",
-    "LoadExternal",
-    "LoadExternalResponse",
-    "LoadResponse",
-    "ObjectChangeAuth",
-    "ObjectChangeAuthResponse",
-    "ReadPublic",
-    "ReadPublicResponse",
-    "Response",
-    "ResponseFrame",
-    "Role",
-    "SelfTest",
-    "SelfTestResponse",
-    "Shutdown",
-    "ShutdownResponse",
-    "Sign",
-    "SignResponse",
-    "Startup",
-    "StartupResponse",
-    "StirRandom",
-    "StirRandomResponse",
-    "TestParms",
-    "TestParmsResponse",
-    "VerifySignature",
-    "VerifySignatureResponse",
-    "unpack_command",
-    "unpack_response",
-]
+from tpmwire.commands.asymmetric import *
+from tpmwire.commands.attestation import *
+from tpmwire.commands.audit import *
+from tpmwire.commands.base import *
+from tpmwire.commands.capability import *
+from tpmwire.commands.clock import *
+from tpmwire.commands.components import *
+from tpmwire.commands.context import *
+from tpmwire.commands.duplication import *
+from tpmwire.commands.ephemeral import *
+from tpmwire.commands.hierarchy import *
+from tpmwire.commands.lockout import *
+from tpmwire.commands.management import *
+from tpmwire.commands.nv import *
+from tpmwire.commands.object import *
+from tpmwire.commands.pcr import *
+from tpmwire.commands.policy import *
+from tpmwire.commands.postquantum import *
+from tpmwire.commands.random import *
+from tpmwire.commands.sequences import *
+from tpmwire.commands.session import *
+from tpmwire.commands.signing import *
+from tpmwire.commands.startup import *
+from tpmwire.commands.symmetric import *
+from tpmwire.commands.testing import *
+from tpmwire.commands.timer import *
+from tpmwire.commands.upgrade import *

@@ -206,12 +206,8 @@ class ResponseFrame:
     @classmethod
     def unpack(cls, data: bytes, areas: Areas | None) -> Self:
         """Read a whole response buffer; DecodeError if it is not one."""
-        tag, code = split_header(data)
+        tag, code = split_response_header(data)
         if code != TPM_RC.SUCCESS or areas is None:
-            if code != TPM_RC.SUCCESS and len(data) != HEADER.size:
-                raise DecodeError(
-                    f"{len(data)} octets where an error has {HEADER.size}", "response"
-                )
             return cls(tag, code, body=data[HEADER.size :])
         handles, parameters, authorizations = split_response(tag, data, areas)
         encrypted = any(a.sessionAttributes & TPMA_SESSION.encrypt for a in authorizations)
@@ -252,6 +248,14 @@ def split_header(data: bytes) -> tuple[int, int]:
     tag, size, code = HEADER.unpack_from(data)
     if size != len(data):
         raise DecodeError(f"{size} octets claimed, {len(data)} there", "header.size")
+    return tag, code
+
+
+def split_response_header(data: bytes) -> tuple[int, int]:
+    """Read tag and response code of a whole response; one that tells an error is nothing else."""
+    tag, code = split_header(data)
+    if code != TPM_RC.SUCCESS and len(data) != HEADER.size:
+        raise DecodeError(f"{len(data)} octets where an error has {HEADER.size}", "response")
     return tag, code
 
 

@@ -7,6 +7,7 @@ key signs by means of its own.
 
 import logging
 import threading
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
@@ -99,13 +100,21 @@ class Agent:
             return handler(self, request[1:])
         except Error as error:
             log.warning("%s failed: %s", handler.__name__.strip("_"), error)
-            return bytes([FAILURE])
+        except Exception as error:
+            # A defect of ours or of a key: no reason to end the conversation.  What it says is
+            # not shown, for nobody knows whether there is a secret in it.
+            log.error("%s failed unexpectedly: %s", handler.__name__.strip("_"), _place(error))
+        return bytes([FAILURE])
 
     def _list(self, body: bytes) -> bytes:
         Empty.unpack(body)
         with self._lock:
             keys = list(self._keys.values())
-        listed = tuple(Identity(blob=key.blob, comment=key.comment.encode()) for key in keys)
+        listed = tuple(
+            # The name of a file may have octets in it that are no UTF-8.
+            Identity(blob=key.blob, comment=key.comment.encode(errors="replace"))
+            for key in keys
+        )
         return bytes([IDENTITIES_ANSWER]) + IdentitiesAnswer(identities=listed).pack()
 
     def _sign(self, body: bytes) -> bytes:
@@ -129,6 +138,12 @@ class Agent:
         with self._lock:
             self._keys.clear()
         return bytes([SUCCESS])
+
+
+def _place(error: Exception) -> str:
+    """Tell of what kind an error is and where it happened."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.name}, line {frame.lineno} of {frame.filename}"
 
 
 _HANDLERS: dict[int, Callable[[Agent, bytes], bytes]] = {

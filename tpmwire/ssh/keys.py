@@ -21,6 +21,9 @@ from tpmwire.types.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
 RSA_SHA2_256, RSA_SHA2_512 = 2, 4
 """Flags of a request to sign.  [RFC 9987]"""
 
+MIN_RSA_BITS = 1024
+"""The least that OpenSSH calls an RSA key."""
+
 
 class UnsupportedKeyError(Error):
     """SSH has no use for this key, or this signature cannot be made with it."""
@@ -28,17 +31,51 @@ class UnsupportedKeyError(Error):
 
 @dataclass(frozen=True)
 class Curve:
-    """An elliptic curve as SSH knows it; `size` is that of a coordinate in octets."""
+    """An elliptic curve y^2 = x^3 - 3x + b modulo p, as SSH knows it."""
 
     name: bytes
-    size: int
     hash: TPM_ALG
+    p: int
+    b: int
+
+    @property
+    def size(self) -> int:
+        """The size of a coordinate in octets."""
+        return (self.p.bit_length() + 7) // 8
+
+    def has(self, x: int, y: int) -> bool:
+        """Tell whether a point is on the curve."""
+        return max(x, y) < self.p and (y * y - (x * x - 3) * x - self.b) % self.p == 0
 
 
+# The numbers are those of [FIPS 186-4, D.1.2].
 CURVES: dict[int, Curve] = {
-    TPM_ECC.NIST_P256: Curve(b"nistp256", 32, TPM_ALG.SHA256),
-    TPM_ECC.NIST_P384: Curve(b"nistp384", 48, TPM_ALG.SHA384),
-    TPM_ECC.NIST_P521: Curve(b"nistp521", 66, TPM_ALG.SHA512),
+    TPM_ECC.NIST_P256: Curve(
+        b"nistp256",
+        TPM_ALG.SHA256,
+        p=2**256 - 2**224 + 2**192 + 2**96 - 1,
+        b=int("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b", 16),
+    ),
+    TPM_ECC.NIST_P384: Curve(
+        b"nistp384",
+        TPM_ALG.SHA384,
+        p=2**384 - 2**128 - 2**96 + 2**32 - 1,
+        b=int(
+            "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe814112"
+            "0314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
+            16,
+        ),
+    ),
+    TPM_ECC.NIST_P521: Curve(
+        b"nistp521",
+        TPM_ALG.SHA512,
+        p=2**521 - 1,
+        b=int(
+            "051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e1"
+            "56193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00",
+            16,
+        ),
+    ),
 }
 
 HASHES = {
@@ -97,18 +134,17 @@ class SignatureAlgorithm:
 
 
 def public_blob(public: TPMT_PUBLIC) -> bytes:
-    """Turn a TPM key into an SSH public key blob; UnsupportedKeyError if SSH has no such key."""
+    """Turn a TPM key into an SSH public key blob.
+
+    Raises UnsupportedKeyError if SSH has no such key, or would take offence at it: a client to
+    whom one impossible key is listed does not use any other.
+    """
     parameters, unique = public.parameters, public.unique
     if isinstance(parameters, TPMS_RSA_PARMS) and isinstance(unique, bytes):
-        modulus = int.from_bytes(unique, "big")
-        return RsaPublicKey(e=parameters.exponent or 65537, n=modulus).pack()
+        return _rsa_blob(parameters, int.from_bytes(unique, "big"))
     if isinstance(parameters, TPMS_ECC_PARMS) and isinstance(unique, TPMS_ECC_POINT):
-        curve = _curve(parameters)
-        # A TPM may leave out leading zeros; a point of SSH has them.
-        point = b"\x04" + unique.x.rjust(curve.size, b"\0") + unique.y.rjust(curve.size, b"\0")
-        algorithm = b"ecdsa-sha2-" + curve.name
-        return EcdsaPublicKey(algorithm=algorithm, curve=curve.name, point=point).pack()
-    raise UnsupportedKeyError(f"SSH has no use for a key of type {public.type!r}")
+        return _ecdsa_blob(_curve(parameters), unique)
+    raise _no_use(public)
 
 
 def signature_algorithm(public: TPMT_PUBLIC, flags: int) -> SignatureAlgorithm:
@@ -118,32 +154,20 @@ def signature_algorithm(public: TPMT_PUBLIC, flags: int) -> SignatureAlgorithm:
     over SHA-1, which is what no flag asks for.
     """
     if isinstance(public.parameters, TPMS_ECC_PARMS):
-        curve = _curve(public.parameters)
-        if flags:
-            raise UnsupportedKeyError(f"flags {flags:#x} mean nothing to an ECDSA key")
-        return SignatureAlgorithm(b"ecdsa-sha2-" + curve.name, TPM_ALG.ECDSA, curve.hash)
-    if flags & ~(RSA_SHA2_256 | RSA_SHA2_512):
-        raise UnsupportedKeyError(f"flags {flags:#x} are not known")
-    if flags & RSA_SHA2_256:
-        return SignatureAlgorithm(b"rsa-sha2-256", TPM_ALG.RSASSA, TPM_ALG.SHA256)
-    if flags & RSA_SHA2_512:
-        return SignatureAlgorithm(b"rsa-sha2-512", TPM_ALG.RSASSA, TPM_ALG.SHA512)
-    raise UnsupportedKeyError("ssh-rsa signatures (SHA-1) are not made")
+        return _ecdsa_algorithm(_curve(public.parameters), flags)
+    if isinstance(public.parameters, TPMS_RSA_PARMS):
+        return _rsa_algorithm(flags)
+    raise _no_use(public)
 
 
 def signature_blob(algorithm: SignatureAlgorithm, made: TPMT_SIGNATURE) -> bytes:
-    """Turn a TPM's signature into one of SSH."""
+    """Turn a TPM's signature into one of SSH; UnsupportedKeyError if it is of another kind."""
     signature = made.signature
-    if isinstance(signature, TPMS_SIGNATURE_ECC):
-        octets = EcdsaNumbers(
-            r=int.from_bytes(signature.signatureR, "big"),
-            s=int.from_bytes(signature.signatureS, "big"),
-        ).pack()
-    elif isinstance(signature, TPMS_SIGNATURE_RSA):
-        octets = signature.sig
-    else:
-        raise UnsupportedKeyError(f"SSH has no use for a signature by {made.sigAlg!r}")
-    return Signature(algorithm=algorithm.name, octets=octets).pack()
+    if not isinstance(signature, TPMS_SIGNATURE_ECC | TPMS_SIGNATURE_RSA) or (
+        (made.sigAlg, signature.hash) != (algorithm.scheme, algorithm.hash)
+    ):
+        raise UnsupportedKeyError(f"a signature by {made.sigAlg!r} is not what was asked for")
+    return Signature(algorithm=algorithm.name, octets=_octets(signature)).pack()
 
 
 def key_type(blob: bytes) -> str:
@@ -169,3 +193,46 @@ def _curve(parameters: TPMS_ECC_PARMS) -> Curve:
     if curve is None:
         raise UnsupportedKeyError(f"SSH has no use for curve {parameters.curveID!r}")
     return curve
+
+
+def _rsa_blob(parameters: TPMS_RSA_PARMS, modulus: int) -> bytes:
+    if modulus.bit_length() != parameters.keyBits or modulus.bit_length() < MIN_RSA_BITS:
+        raise UnsupportedKeyError(f"SSH has no use for an RSA key of {modulus.bit_length()} bits")
+    return RsaPublicKey(e=parameters.exponent or 65537, n=modulus).pack()
+
+
+def _ecdsa_blob(curve: Curve, unique: TPMS_ECC_POINT) -> bytes:
+    x, y = int.from_bytes(unique.x, "big"), int.from_bytes(unique.y, "big")
+    if not curve.has(x, y):
+        raise UnsupportedKeyError(f"the key is no point of {curve.name.decode()}")
+    # A TPM may leave out leading zeros; a point of SSH has them.
+    point = b"\x04" + x.to_bytes(curve.size, "big") + y.to_bytes(curve.size, "big")
+    algorithm = b"ecdsa-sha2-" + curve.name
+    return EcdsaPublicKey(algorithm=algorithm, curve=curve.name, point=point).pack()
+
+
+def _octets(signature: TPMS_SIGNATURE_ECC | TPMS_SIGNATURE_RSA) -> bytes:
+    if isinstance(signature, TPMS_SIGNATURE_RSA):
+        return signature.sig
+    r, s = signature.signatureR, signature.signatureS
+    return EcdsaNumbers(r=int.from_bytes(r, "big"), s=int.from_bytes(s, "big")).pack()
+
+
+def _ecdsa_algorithm(curve: Curve, flags: int) -> SignatureAlgorithm:
+    if flags:
+        raise UnsupportedKeyError(f"flags {flags:#x} mean nothing to an ECDSA key")
+    return SignatureAlgorithm(b"ecdsa-sha2-" + curve.name, TPM_ALG.ECDSA, curve.hash)
+
+
+def _rsa_algorithm(flags: int) -> SignatureAlgorithm:
+    if flags & ~(RSA_SHA2_256 | RSA_SHA2_512):
+        raise UnsupportedKeyError(f"flags {flags:#x} are not known")
+    if flags & RSA_SHA2_256:
+        return SignatureAlgorithm(b"rsa-sha2-256", TPM_ALG.RSASSA, TPM_ALG.SHA256)
+    if flags & RSA_SHA2_512:
+        return SignatureAlgorithm(b"rsa-sha2-512", TPM_ALG.RSASSA, TPM_ALG.SHA512)
+    raise UnsupportedKeyError("ssh-rsa signatures (SHA-1) are not made")
+
+
+def _no_use(public: TPMT_PUBLIC) -> UnsupportedKeyError:
+    return UnsupportedKeyError(f"SSH has no use for a key of type {public.type!r}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import socket
@@ -9,6 +10,7 @@ import stat
 import struct
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from tpmwire.errors import TransportError
@@ -17,7 +19,10 @@ from tpmwire.ssh.agent import MAX_MESSAGE
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
-_BACKLOG = 128
+_BACKLOG = 512
+_PASSING = (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PAUSE = 0.1  # seconds
+_CREDENTIALS = struct.Struct("=iII")  # process, user, group
 
 
 class AgentSocketError(TransportError):
@@ -28,28 +33,22 @@ class AgentSocketError(TransportError):
 def listening(path: str | None = None) -> Iterator[socket.socket]:
     """Listen on a Unix socket that only its owner can reach; it is removed at the end.
 
-    Without a path a new directory is made for it, which is removed as well.  A socket on which
-    another agent listens is never taken from it: AgentSocketError.
+    Without a path a new directory is made for it, which is removed as well.  Raises
+    AgentSocketError if that is not possible, or if something else is at the path: a socket on
+    which another agent listens is never taken from it.
     """
     if path is None:
-        directory = tempfile.mkdtemp(prefix="tpmwire-", dir=os.environ.get("XDG_RUNTIME_DIR"))
-        try:
-            with listening(os.path.join(directory, "agent.sock")) as listener:
-                yield listener
-        finally:
-            with contextlib.suppress(OSError):
-                os.rmdir(directory)
+        with _new_directory() as made, listening(os.path.join(made, "agent.sock")) as listener:
+            yield listener
         return
     path = os.path.abspath(path)
-    listener = _bound(path)
-    made = os.stat(path).st_ino
+    listener, file = _bound(path)
     try:
         yield listener
     finally:
+        # In this order: as long as it is open, no new file can have the same inode.
+        _remove(path, file)
         listener.close()
-        with contextlib.suppress(OSError):
-            if os.stat(path).st_ino == made:
-                os.unlink(path)
 
 
 def serve(listener: socket.socket, answer: Callable[[bytes], bytes]) -> None:
@@ -57,14 +56,26 @@ def serve(listener: socket.socket, answer: Callable[[bytes], bytes]) -> None:
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
         room.acquire()
+        connection = _accepted(listener)
+        thread = threading.Thread(target=_converse, args=(connection, answer, room), daemon=True)
         try:
-            connection, _ = listener.accept()
-        except OSError as error:
+            thread.start()
+        except RuntimeError:
+            log.warning("a client was turned away: the system has no room for another thread")
+            connection.close()
             room.release()
-            if error.errno not in (errno.ECONNABORTED, errno.EMFILE, errno.ENFILE):
+
+
+def _accepted(listener: socket.socket) -> socket.socket:
+    """Wait for the next client, and for the system to have the means to serve it."""
+    while True:
+        try:
+            return listener.accept()[0]
+        except OSError as error:
+            if error.errno not in _PASSING:
                 raise
-            continue
-        threading.Thread(target=_converse, args=(connection, answer, room), daemon=True).start()
+        # The client still waits, so accept would fail again at once.
+        time.sleep(_PAUSE)
 
 
 def _converse(
@@ -106,33 +117,74 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 
 def _allowed(connection: socket.socket) -> bool:
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    _, uid, _ = struct.unpack("iii", credentials)
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(credentials)
     if uid in (os.geteuid(), 0):
         return True
     log.warning("a client of user %d was turned away", uid)
     return False
 
 
-def _bound(path: str) -> socket.socket:
-    directory = os.path.dirname(path)
+@contextlib.contextmanager
+def _new_directory() -> Iterator[str]:
+    place = os.environ.get("XDG_RUNTIME_DIR") or None
+    try:
+        directory = tempfile.mkdtemp(prefix="tpmwire-", dir=place)
+    except OSError as error:
+        raise AgentSocketError(error.errno, f"{error.filename}: {error.strerror}") from None
+    try:
+        yield directory
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)
+
+
+def _bound(path: str) -> tuple[socket.socket, os.stat_result]:
+    """Make a listening socket at `path`; return it, and what tells its file from others."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if not os.path.isdir(directory):
-            os.makedirs(directory, mode=0o700)
-        _clear_the_way(path)
-        before = os.umask(0o177)
-        try:
-            listener.bind(path)
-        finally:
-            os.umask(before)
-        listener.listen(_BACKLOG)
+        with _locked(os.path.dirname(path)):
+            _clear_the_way(path)
+            _bind(listener, path)
+            listener.listen(_BACKLOG)
+            return listener, os.lstat(path)
     except OSError as error:
         listener.close()
         if isinstance(error, AgentSocketError):
             raise
         raise AgentSocketError(error.errno, f"{path}: {error.strerror or error}") from None
-    return listener
+
+
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    """Make `directory` if need be, and keep other agents from making a socket in it meanwhile.
+
+    Else two that start at a time could both find a dead socket, and the later one would remove the
+    live one of the other.
+    """
+    if not os.path.lexists(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _bind(listener: socket.socket, path: str) -> None:
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(before)
+
+
+def _remove(path: str, file: os.stat_result) -> None:
+    """Remove the file that we made, and no other that has taken its place."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.lstat(path), file):
+            os.unlink(path)
 
 
 def _clear_the_way(path: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from threading import Lock
 
+from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.errors import KeyFileError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
@@ -28,12 +29,9 @@ class TpmKey:
         open_tpm: Callable[[], Tpm],
         ask_pin: Callable[[str], bytes],
     ) -> None:
-        if keyfile.kind not in (LOADABLE, LEGACY_LOADABLE):
-            raise KeyFileError(f"a key file of kind {keyfile.kind} cannot be loaded as it is")
-        if keyfile.has_policy:
-            raise KeyFileError("the key has a policy, and policies are not supported yet")
         self.keyfile, self.comment = keyfile, comment
         self.blob = public_blob(keyfile.public)
+        _check(keyfile)
         self._open_tpm, self._ask_pin = open_tpm, ask_pin
 
     def sign(self, data: bytes, flags: int) -> bytes:
@@ -54,3 +52,13 @@ class TpmKey:
         ):
             made = key.sign(digest, algorithm.tpm_scheme)
         return signature_blob(algorithm, made)
+
+
+def _check(keyfile: KeyFile) -> None:
+    if keyfile.kind not in (LOADABLE, LEGACY_LOADABLE):
+        raise KeyFileError(f"a key file of kind {keyfile.kind} cannot be loaded as it is")
+    attributes = keyfile.public.objectAttributes
+    if keyfile.has_policy or not attributes & TPMA_OBJECT.userWithAuth:
+        raise KeyFileError("the key has a policy, and policies are not supported yet")
+    if attributes & (TPMA_OBJECT.sign | TPMA_OBJECT.restricted) != TPMA_OBJECT.sign:
+        raise KeyFileError("the TPM signs nothing from outside with this key")

@@ -13,7 +13,7 @@ from tpmwire.types.structures import (
     TPMS_PCR_SELECTION,
     TPMT_HA,
 )
-from tpmwire.wire import Buffer, Counted
+from tpmwire.wire import Buffer, Counted, Rest, Sized
 
 
 class TPMS_ALG_PROPERTY(Structure):
@@ -59,7 +59,7 @@ class TPMS_SPDM_SESSION_INFO(Structure):
     tpmKeyName: TPM2B_NAME
 
 
-TPM2B_VENDOR_PROPERTY = Annotated[bytes, Buffer()]
+TPM2B_VENDOR_PROPERTY = Annotated[bytes, Buffer(limit=512)]
 
 TPML_CC = Annotated[tuple[TPM_CC, ...], Counted(wire_of(TPM_CC))]
 TPML_CCA = Annotated[tuple[TPMA_CC, ...], Counted(wire_of(TPMA_CC))]
@@ -124,3 +124,19 @@ class TPMS_CAPABILITY_DATA(Structure):
 
     capability: TPM_CAP
     data: TPMU_CAPABILITIES = by("capability")
+
+
+# What can be set, another registry tells; that which none does is kept as octets.
+TPMU_SET_CAPABILITIES = Annotated[bytes, Rest()]
+
+
+class TPMS_SET_CAPABILITY_DATA(Structure):
+    """One capability and its new value.  [Part 2, 10.10]"""
+
+    setCapability: TPM_CAP
+    data: TPMU_SET_CAPABILITIES
+
+
+TPM2B_SET_CAPABILITY_DATA = Annotated[
+    TPMS_SET_CAPABILITY_DATA, Sized(TPMS_SET_CAPABILITY_DATA.schema)
+]

@@ -1,0 +1,245 @@
+"""The architecture: which module may import which, and what each may touch."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import tpmwire
+
+ROOT = Path(tpmwire.__file__).parent
+
+# A room is a module or a whole package; it may import only from rooms in earlier lines.
+RANKS = (
+    {"constants", "attributes"},
+    {"errors"},
+    {"wire"},
+    {"structure"},
+    {"types"},
+    {"commands"},
+    {"names", "session", "templates"},
+    {"transport"},
+    {"embedded"},
+    {"client"},
+    {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
+    {"parents", "keyfile"},
+    {"ssh"},
+    {"scripts"},
+)
+
+# The one import that goes up, late, inside a function: a conf string may name the embedded TPM,
+# which is a socket transport itself.
+UPWARD = {("tpmwire.transport", "tpmwire.embedded")}
+
+IO = {
+    *("asyncio", "fcntl", "os", "select", "shutil", "signal", "socket", "subprocess", "tempfile"),
+    *("builtins.input", "builtins.open", "builtins.print"),
+}
+MAY_DO_IO = {"transport", "embedded", "ssh.server", "scripts"}
+
+PATHS = sorted(ROOT.rglob("*.py"))
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): ast.parse(path.read_text()) for path in PATHS}
+every_module = pytest.mark.parametrize("name", MODULES)
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Names of the modules that a statement imports; a function's name stands for its module."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    assert node.level == 0, "imports are absolute"
+    module = node.module or ""
+    below = [f"{module}.{alias.name}" for alias in node.names]
+    return [name if name in MODULES else module for name in below]
+
+
+def imports(tree: ast.AST, *, deferred: bool) -> set[str]:
+    """What is imported when the module is, or `deferred`, inside of its functions."""
+    functions = [
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    inside = {id(node) for function in functions for node in ast.walk(function)}
+    return {
+        name
+        for node in ast.walk(tree)
+        if (id(node) in inside) == deferred
+        for name in imported(node)
+    }
+
+
+def all_imports(name: str) -> set[str]:
+    return imports(MODULES[name], deferred=False) | imports(MODULES[name], deferred=True)
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name for name in names if name.split(".")[0] == "tpmwire"}
+
+
+def room(name: str) -> str:
+    return (name + ".").split(".")[1] or "tpmwire"
+
+
+def rank(name: str) -> int:
+    return next(level for level, rooms in enumerate(RANKS) if room(name) in rooms)
+
+
+def test_every_module_has_a_rank_and_every_rank_a_module():
+    assert {room(name) for name in MODULES} == set().union(*RANKS)
+    assert sum(map(len, RANKS)) == len(set().union(*RANKS))
+
+
+@every_module
+def test_imports_run_one_way(name: str):
+    for target in ours(imports(MODULES[name], deferred=False)):
+        inside = room(target) == room(name)
+        assert inside or rank(target) < rank(name), f"{name} imports {target}"
+
+
+def test_imports_inside_functions_run_the_same_way_but_for_one():
+    late = {
+        (name, target)
+        for name, tree in MODULES.items()
+        for target in ours(imports(tree, deferred=True))
+    }
+    assert ("tpmwire", "tpmwire.client") in late
+    assert {(name, target) for name, target in late if rank(target) >= rank(name)} == UPWARD
+
+
+@pytest.mark.parametrize("package", ["types", "commands", "ssh", "scripts"])
+def test_the_modules_of_a_package_import_each_other_one_way(package: str):
+    members = {name for name in MODULES if room(name) == package}
+    assert len(members) > 2
+    graph = {name: all_imports(name) & members for name in members}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a cycle: {error.args[1]}")
+
+
+def importers(package: str) -> set[str]:
+    return {
+        name
+        for name in MODULES
+        if any(target.split(".")[0] == package for target in all_imports(name))
+    }
+
+
+def test_construct_stays_in_two_modules():
+    assert importers("construct") == {"tpmwire.wire", "tpmwire.structure"}
+
+
+def test_cryptography_stays_where_der_is_read():
+    assert importers("cryptography") == {"tpmwire.keyfile"}
+
+
+def test_there_are_no_other_packages():
+    known = {*sys.stdlib_module_names, "tpmwire", "construct", "cryptography"}
+    assert {target.split(".")[0] for name in MODULES for target in all_imports(name)} <= known
+
+
+def builtin_calls(tree: ast.Module) -> Iterator[str]:
+    """Names of builtins that are called, unless the module has a function of that name."""
+    own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            if node.func.id not in own:
+                yield f"builtins.{node.func.id}"
+
+
+@every_module
+def test_input_and_output_is_for_transports_the_agent_socket_and_scripts(name: str):
+    inner = name.removeprefix("tpmwire.")
+    touched = IO & (all_imports(name) | set(builtin_calls(MODULES[name])))
+    assert not touched or inner in MAY_DO_IO or room(name) in MAY_DO_IO, touched
+
+
+def test_who_may_do_input_and_output_does_it():
+    doing = {name for name in MODULES if IO & all_imports(name)}
+    assert {"tpmwire.transport", "tpmwire.embedded", "tpmwire.ssh.server"} <= doing
+    assert any(room(name) == "scripts" for name in doing)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Modules that a fresh interpreter has after a statement."""
+    program = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_next_to_nothing():
+    loaded = loaded_by("import tpmwire")
+    assert {name for name in loaded if name.startswith("tpmwire")} == {
+        "tpmwire",
+        "tpmwire.constants",
+        "tpmwire.errors",
+    }
+    assert not loaded & {"construct", "cryptography", "asyncio", "socket", "subprocess"}
+
+
+@pytest.mark.parametrize("module", ["commands", "types", "templates", "names", "session"])
+def test_what_only_turns_values_into_octets_loads_nothing_that_could_reach_a_tpm(module: str):
+    loaded = loaded_by(f"import tpmwire.{module}")
+    assert f"tpmwire.{module}" in loaded
+    assert not loaded & {"cryptography", "asyncio", "socket", "subprocess", "tpmwire.transport"}
+
+
+def test_an_agent_and_a_keygen_do_without_asyncio():
+    loaded = loaded_by("import tpmwire.scripts.agent, tpmwire.scripts.keygen")
+    assert "tpmwire.ssh.server" in loaded
+    assert "asyncio" not in loaded
+
+
+@every_module
+def test_a_module_tells_its_one_responsibility_in_its_first_line(name: str):
+    docstring = ast.get_docstring(MODULES[name])
+    assert docstring
+    assert len(docstring.splitlines()[0]) <= 100
+
+
+def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[ast.AST]:
+    """Public classes and functions, and those inside of public classes."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if not node.name.startswith("_"):
+                yield node
+                if isinstance(node, ast.ClassDef):
+                    yield from public_definitions(node)
+
+
+@every_module
+def test_what_is_public_has_a_docstring(name: str):
+    nodes = public_definitions(MODULES[name])
+    assert [node.name for node in nodes if not ast.get_docstring(node)] == []
+
+
+@every_module
+def test_no_construct_is_ever_compiled(name: str):
+    # construct's compiler drops the length checks, and with them the promise of `wire`.
+    calls = [node.func for node in ast.walk(MODULES[name]) if isinstance(node, ast.Call)]
+    methods = [ast.unparse(func) for func in calls if isinstance(func, ast.Attribute)]
+    assert [m for m in methods if m.endswith(".compile") and m != "re.compile"] == []
+
+
+@every_module
+def test_annotations_of_structures_are_objects_not_strings(name: str):
+    future = {
+        alias.name
+        for node in ast.walk(MODULES[name])
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        for alias in node.names
+    }
+    assert "annotations" not in future

@@ -1,0 +1,1 @@
+"""What tools/capture is made of."""
