@@ -21,7 +21,14 @@ RANKS = (
     {"structure"},
     {"types"},
     {"commands"},
-    {"names", "session", "templates"},
+    {"digests"},
+    {"names", "crypto", "templates"},
+    {"softkeys", "signatures"},
+    {"attester"},
+    {"session", "lockout"},
+    {"exchange", "objects"},
+    {"duplication", "attestation"},
+    {"policy"},
     {"transport"},
     {"embedded"},
     {"client"},
@@ -140,8 +147,9 @@ def test_construct_stays_in_two_modules():
     assert importers("construct") == {"tpmwire.wire", "tpmwire.structure"}
 
 
-def test_cryptography_stays_where_der_is_read():
-    assert importers("cryptography") == {"tpmwire.keyfile"}
+def test_cryptography_stays_where_der_is_read_and_keys_are_used():
+    where = {"keyfile", "crypto", "softkeys", "signatures"}
+    assert importers("cryptography") == {f"tpmwire.{module}" for module in where}
 
 
 def test_there_are_no_other_packages():
@@ -190,11 +198,22 @@ def test_importing_the_package_loads_next_to_nothing():
     assert not loaded & {"construct", "cryptography", "asyncio", "socket", "subprocess"}
 
 
-@pytest.mark.parametrize("module", ["commands", "types", "templates", "names", "session"])
-def test_what_only_turns_values_into_octets_loads_nothing_that_could_reach_a_tpm(module: str):
+PURE = ("crypto", "session", "exchange", "objects", "policy", "duplication", "attestation")
+REACHES_A_TPM = {"asyncio", "socket", "subprocess", "tpmwire.transport"}
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_what_is_between_values_and_a_transport_loads_nothing_that_could_reach_a_tpm(module: str):
     loaded = loaded_by(f"import tpmwire.{module}")
     assert f"tpmwire.{module}" in loaded
-    assert not loaded & {"cryptography", "asyncio", "socket", "subprocess", "tpmwire.transport"}
+    assert not loaded & REACHES_A_TPM
+
+
+@pytest.mark.parametrize("module", ["commands", "types", "templates", "names", "digests"])
+def test_what_only_turns_values_into_octets_does_not_load_the_cryptography_either(module: str):
+    loaded = loaded_by(f"import tpmwire.{module}")
+    assert f"tpmwire.{module}" in loaded
+    assert not loaded & {"cryptography", *REACHES_A_TPM}
 
 
 def test_an_agent_and_a_keygen_do_without_asyncio():

@@ -14,6 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from between import (
+    FAULTS,
+    Between,
+    Meddle,
+    Send,
+    interrupt_before,
+    only_at,
+    only_with,
+)
 from conftest import LOADED_OBJECTS, Swtpm, forgive, handles, left_loaded
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -55,7 +64,7 @@ from tpmwire.errors import (
 )
 from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
-from tpmwire.transport import Transport, connect
+from tpmwire.transport import connect
 from tpmwire.types import (
     TPMS_AUTH_COMMAND,
     TPMS_AUTH_RESPONSE,
@@ -588,29 +597,6 @@ def test_a_value_that_does_not_fit_is_not_sent(tpm: Tpm):
 
 # --- somebody in between ----------------------------------------------------------------------
 
-Send = Callable[[bytes], bytes]
-Meddle = Callable[[Send, bytes], bytes]
-
-
-class Between:
-    """A transport in which `meddle` has a hand in each exchange; `sent` is what came to it."""
-
-    def __init__(self, inner: Transport, meddle: Meddle = lambda send, command: send(command)):
-        self._inner, self._meddle = inner, meddle
-        self.keeps_objects = inner.keeps_objects
-        self.sent: list[bytes] = []
-
-    def send(self, command: bytes) -> bytes:
-        self.sent.append(command)
-        return self._meddle(self._inner.send, command)
-
-    def close(self) -> None:
-        self._inner.close()
-
-    @property
-    def codes(self) -> list[int]:
-        return [int.from_bytes(command[6:10], "big") for command in self.sent]
-
 
 class Scripted:
     """A transport whose answers are known before; the last one is given again and again."""
@@ -639,83 +625,6 @@ def answer_of(code: int) -> bytes:
 SUCCESSFUL_LOAD = bytes.fromhex("8001 00000010 00000000 80000000 0000")
 RANDOM = bytes.fromhex("8001 0000000e 00000000 0002 abcd")
 PUT_OFF = [TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE]
-
-
-def only_at(number: int, meddle: Meddle) -> Meddle:
-    """Meddle with the exchange of this number, from 1, and with no other."""
-    left = iter(range(1, number + 1))
-
-    def meddle_once(send: Send, command: bytes) -> bytes:
-        return meddle(send, command) if next(left, 0) == number else send(command)
-
-    return meddle_once
-
-
-def only_with(code: TPM_CC, meddle: Meddle) -> Meddle:
-    """Meddle with the commands of one code."""
-    octets = code.to_bytes(4, "big")
-    return lambda send, command: (meddle if command[6:10] == octets else pass_on)(send, command)
-
-
-def pass_on(send: Send, command: bytes) -> bytes:
-    return send(command)
-
-
-def refuse(send: Send, command: bytes) -> bytes:
-    return bytes.fromhex("8001 0000000a 00000101")
-
-
-def lose(send: Send, command: bytes) -> bytes:
-    raise TransportError(errno.EIO, "lost")
-
-
-def break_off(send: Send, command: bytes) -> bytes:
-    raise KeyboardInterrupt
-
-
-def interrupt_before(send: Send, command: bytes) -> bytes:
-    signal.raise_signal(signal.SIGINT)
-    return send(command)
-
-
-def interrupt_after(send: Send, command: bytes) -> bytes:
-    answer = send(command)
-    signal.raise_signal(signal.SIGINT)
-    return answer
-
-
-def resized(answer: bytes) -> bytes:
-    return answer[:2] + len(answer).to_bytes(4, "big") + answer[6:]
-
-
-def shorten(send: Send, command: bytes) -> bytes:
-    return resized(send(command)[:-1])
-
-
-def lengthen(send: Send, command: bytes) -> bytes:
-    return resized(send(command) + b"\0")
-
-
-def change_tag(send: Send, command: bytes) -> bytes:
-    answer = send(command)
-    return (0x8001 ^ 0x8002 ^ int.from_bytes(answer[:2], "big")).to_bytes(2, "big") + answer[2:]
-
-
-def invent_tag(send: Send, command: bytes) -> bytes:
-    return b"\x12\x34" + send(command)[2:]
-
-
-FAULTS: list[tuple[Meddle, type[BaseException]]] = [
-    (refuse, TpmError),
-    (lose, TransportError),
-    (break_off, KeyboardInterrupt),
-    (interrupt_before, KeyboardInterrupt),
-    (interrupt_after, KeyboardInterrupt),
-    (shorten, DecodeError),
-    (lengthen, DecodeError),
-    (change_tag, DecodeError),
-    (invent_tag, DecodeError),
-]
 
 
 def scenario(tpm: Tpm) -> None:
@@ -748,7 +657,7 @@ def test_a_fault_at_whatever_command_is_told_and_leaves_nothing_loaded(
     whole = Between(connect(swtpm.conf))
     with Tpm(whole) as tpm:
         scenario(tpm)
-    assert len(whole.sent) == 12
+    assert len(whole.sent) == 14  # two of them start sessions for the PIN
     for number in range(1, len(whole.sent) + 1):
         transport = Between(connect(swtpm.conf), only_at(number, fault))
         with pytest.raises(error), Tpm(transport) as tpm:

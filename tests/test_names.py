@@ -9,13 +9,18 @@ from hypothesis import strategies as st
 from strategies import structures
 from vectors import VECTORS, Vector
 
+from tpmwire.attributes import TPMA_NV_EXP
 from tpmwire.commands import unpack_command, unpack_response
-from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH
-from tpmwire.errors import DecodeError
+from tpmwire.constants import TPM_ALG, TPM_CC, TPM_HT, TPM_RH
 from tpmwire.digests import HASHES, digest
-from tpmwire.names import handle_name, object_name
+from tpmwire.errors import DecodeError
+from tpmwire.names import handle_name, nv_name, object_name, qualified_name
 from tpmwire.templates import ECC_SRK, RSA_SRK
-from tpmwire.types import TPMT_PUBLIC
+from tpmwire.types import (
+    TPMS_NV_PUBLIC_EXP_ATTR,
+    TPMT_NV_PUBLIC_2,
+    TPMT_PUBLIC,
+)
 from tpmwire.wire import Encrypted
 
 # Digests of "abc".  [RFC 3174, FIPS 180 and 202 examples, GB/T 32905 A.1]
@@ -52,7 +57,7 @@ def name_of(vector: Vector) -> Any:
     return None if isinstance(name, Encrypted) else name
 
 
-PRINTED = [vector for vector in VECTORS if "name" in vector.fields]
+PRINTED = [vector for vector in VECTORS if "name" in vector.fields and public_of(vector)]
 NAMED = [vector for vector in VECTORS if public_of(vector) and name_of(vector)]
 
 
@@ -94,6 +99,40 @@ def test_a_hierarchy_has_the_name_from_which_the_tpm_makes_qualified_names(
     name = bytes.fromhex(vector.fields["name"])
     hashed = hashlib.new(HASHES[alg], handle_name(hierarchy) + name).hexdigest()
     assert vector.fields["qualifiedName"] == f"{alg:04x}{hashed}"
+
+
+@pytest.mark.parametrize(("context", "hierarchy"), HIERARCHIES.items())
+def test_a_qualified_name_is_the_one_that_the_program_printed(context: str, hierarchy: TPM_RH):
+    read = f"tpm2_readpublic -c {context}"
+    vector = next(v for v in PRINTED if v.source.startswith(read))
+    found = qualified_name(handle_name(hierarchy), object_name(public_of(vector)))
+    assert found.hex() == vector.fields["qualifiedName"]
+
+
+INDICES = [v for v in VECTORS if v.command == "NV_ReadPublic" and "nvName" in v.fields]
+
+
+@pytest.mark.parametrize("vector", INDICES, ids=str)
+def test_an_index_has_the_name_that_the_tpm_gave_it_and_the_program_printed(vector: Vector):
+    response = response_of(vector)
+    assert nv_name(response.nvPublic) == response.nvName
+    assert response.nvName.hex() == vector.fields["nvName"].removeprefix("0x")
+
+
+@pytest.mark.parametrize("vector", INDICES, ids=str)
+def test_either_form_of_the_public_area_of_an_index_gives_its_name(vector: Vector):
+    response = response_of(vector)
+    public = TPMT_NV_PUBLIC_2(handleType=TPM_HT.NV_INDEX, publicArea=response.nvPublic)
+    assert nv_name(public) == response.nvName
+
+
+def test_the_name_of_an_index_outside_the_tpm_is_not_known():
+    area = TPMS_NV_PUBLIC_EXP_ATTR(
+        nvIndex=0x11000001, nameAlg=TPM_ALG.SHA256, attributes=TPMA_NV_EXP(0), dataSize=8
+    )
+    public = TPMT_NV_PUBLIC_2(handleType=TPM_HT.EXTERNAL_NV, publicArea=area)
+    with pytest.raises(DecodeError, match="not known"):
+        nv_name(public)
 
 
 def test_a_handle_is_its_own_name():

@@ -4,19 +4,21 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conftest import forgive
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import structures
+from strategies import commands, structures
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_OBJECT, TPMA_SESSION
 from tpmwire.client import Tpm
-from tpmwire.commands import CreatePrimary, GetRandom, Sign
+from tpmwire.commands import Command, CreatePrimary, GetRandom, Sign
 from tpmwire.constants import TPM_ALG, TPM_RC, TPM_RH
 from tpmwire.errors import EncodeError, SessionError, TpmError
+from tpmwire.exchange import Exchange
 from tpmwire.objects import LoadedObject
 from tpmwire.session import PasswordSession
 from tpmwire.types import (
@@ -28,6 +30,7 @@ from tpmwire.types import (
 
 ECDSA = TPMT_SIG_SCHEME(scheme=TPM_ALG.ECDSA, details=TPMS_SCHEME_HASH(hashAlg=TPM_ALG.SHA256))
 NO_DA = templates.without_lockout(templates.ECC_SIGN)
+ANY = Exchange(GetRandom(bytesRequested=1), ())
 
 
 # --- octets -----------------------------------------------------------------------------------
@@ -43,18 +46,18 @@ NO_DA = templates.without_lockout(templates.ECC_SIGN)
         (b"\xff" * 64, "40000009 0000 01 0040" + "ff" * 64),
     ],
 )
-@given(parameters=st.binary(max_size=8))
-def test_a_password_stands_where_an_hmac_would(auth: bytes, octets: str, parameters: bytes):
-    assert PasswordSession(auth).authorize(parameters) == bytes.fromhex(octets)
+@given(command=commands())
+def test_a_password_stands_where_an_hmac_would(auth: bytes, octets: str, command: Command[Any]):
+    assert PasswordSession(auth).authorize(Exchange(command, ())) == bytes.fromhex(octets)
 
 
 def test_no_password_is_the_empty_one():
-    assert PasswordSession().authorize(b"") == PasswordSession(b"").authorize(b"")
+    assert PasswordSession().authorize(ANY) == PasswordSession(b"").authorize(ANY)
 
 
 def test_a_password_longer_than_any_digest_is_an_encode_error_that_does_not_show_it():
     with pytest.raises(EncodeError, match="65 octets where 64 is the most") as caught:
-        PasswordSession(b"\xa5" * 65).authorize(b"")
+        PasswordSession(b"\xa5" * 65).authorize(ANY)
     assert "a5a5" not in str(caught.value)
     assert r"\xa5" not in str(caught.value)
 
@@ -72,13 +75,13 @@ def test_a_password_is_not_shown(auth: bytes):
 def test_the_answer_to_a_password_is_empty():
     answer = TPMS_AUTH_RESPONSE(sessionAttributes=TPMA_SESSION.continueSession)
     assert answer.pack() == bytes.fromhex("0000 01 0000")
-    PasswordSession(b"pin").verify(answer, b"parameters")
+    PasswordSession(b"pin").verify(ANY, answer)
 
 
 @given(structures(TPMS_AUTH_RESPONSE).filter(lambda answer: answer.nonce or answer.hmac))
 def test_an_answer_with_a_nonce_or_an_hmac_is_a_session_error(answer: TPMS_AUTH_RESPONSE):
     with pytest.raises(SessionError, match="a nonce or an HMAC"):
-        PasswordSession(b"pin").verify(answer, b"")
+        PasswordSession(b"pin").verify(ANY, answer)
 
 
 # --- a TPM ------------------------------------------------------------------------------------

@@ -229,12 +229,16 @@ def with_attributes(added: TPMA_OBJECT, removed: TPMA_OBJECT = NOTHING) -> KeyFi
         (PLAIN.replace(kind=IMPORTABLE), "cannot be loaded as it is"),
         (PLAIN.replace(kind=SEALED), "cannot be loaded as it is"),
         (PLAIN.replace(kind="1.2.3"), "cannot be loaded as it is"),
-        (PLAIN.replace(others=(POLICY,)), "has a policy"),
-        (with_attributes(NOTHING, TPMA_OBJECT.userWithAuth), "has a policy"),
+        (PLAIN.replace(others=(POLICY,)), "policy of the key is malformed"),
+        (PLAIN.replace(others=(POLICY[:8],)), "is malformed"),
+        (with_attributes(NOTHING, TPMA_OBJECT.userWithAuth), "used by a policy only"),
         (with_attributes(TPMA_OBJECT.restricted), "signs nothing from outside"),
         (with_attributes(TPMA_OBJECT.decrypt, TPMA_OBJECT.sign), "signs nothing from outside"),
     ],
-    ids=["importable", "sealed", "unknown", "policy", "no auth", "restricted", "decrypts"],
+    ids=[
+        *("importable", "sealed", "unknown", "policy", "cut policy"),
+        *("no auth", "restricted", "decrypts"),
+    ],
 )
 def test_a_key_that_cannot_be_used_this_way_is_refused_at_once(keyfile: KeyFile, message: str):
     with pytest.raises(KeyFileError, match=message):

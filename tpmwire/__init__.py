@@ -8,11 +8,13 @@ for nothing else: the rest is read when it is first used.
 from typing import TYPE_CHECKING, Any
 
 from tpmwire.errors import (
+    AttestationError,
     ConfError,
     DecodeError,
     EncodeError,
     Error,
     KeyFileError,
+    PolicyError,
     SessionError,
     TpmError,
     TpmWarning,
@@ -26,12 +28,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttestationError",
     "ConfError",
     "DecodeError",
     "EncodeError",
     "Error",
     "KeyFileError",
     "LoadedObject",
+    "PolicyError",
     "SessionError",
     "Tpm",
     "TpmError",

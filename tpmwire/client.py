@@ -18,11 +18,12 @@ from tpmwire.commands.context import FlushContext
 from tpmwire.commands.hierarchy import CreatePrimary
 from tpmwire.commands.nv import NV_ReadPublic
 from tpmwire.commands.object import LoadExternal, ReadPublic
+from tpmwire.commands.sequences import EventSequenceComplete, SequenceComplete
 from tpmwire.commands.testing import SelfTest
 from tpmwire.constants import TPM_ALG, TPM_HT, TPM_RC, TPM_RH, TPM_SE
-from tpmwire.errors import Error, tpm_error
+from tpmwire.errors import DecodeError, Error, TpmError, tpm_error
 from tpmwire.exchange import Exchange
-from tpmwire.objects import LoadedObject, check_name, check_template
+from tpmwire.objects import LoadedObject, check_index_name, check_name, check_template
 from tpmwire.session import (
     AES_128_CFB,
     Entity,
@@ -41,6 +42,13 @@ from tpmwire.wire import HasHandle, handle_of
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
 """How often a command is sent that the TPM puts off: some 14 seconds with the pauses between."""
+
+FLUSHES: dict[type[Command[Any]], str] = {
+    FlushContext: "flushHandle",
+    SequenceComplete: "sequenceHandle",
+    EventSequenceComplete: "sequenceHandle",
+}
+"""Commands after which what a field of theirs names is no longer in the TPM."""
 
 R = TypeVar("R", bound=Response)
 
@@ -127,9 +135,11 @@ class Tpm:
         )
         try:
             yield session
-        finally:
-            if not session.ended:
-                self._forget(session.handle)
+        except BaseException:
+            self._end(session)
+            raise
+        if not session.ended:
+            self.execute(FlushContext(flushHandle=session.handle))
 
     def start_session(
         self,
@@ -151,16 +161,20 @@ class Tpm:
             self._forget(handle_of(response.sessionHandle))
             raise
 
-    def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
+    def execute_protected(self, command: Command[R], salt_key: SaltKey | None = None) -> R:
         """Execute a command so that nobody on the way to the TPM reads a secret of it.
 
         A salted session is started for each authorization that the command wants, and ends with
         it; the first encrypts the first parameters if they are secret.  The entities in the handle
-        fields know their authorization values.
+        fields know their authorization values.  Where no salt key is at hand, one is made in the
+        null hierarchy, which wants room for it.
         """
+        if salt_key is None:
+            with self.create_primary(ECC_SRK, TPM_RH.NULL) as made:
+                return self.execute_protected(command, made)
         sessions: list[HmacSession] = []
         try:
-            for _ in command.ROLES:
+            for _ in range(max(1, len(command.ROLES))):
                 sessions.append(self.start_session(salt_key=salt_key))
             secret, answer = command.AREAS.secret, command.RESPONSE.AREAS.secret
             uses = [session.use(last=True) for session in sessions[1:]]
@@ -168,8 +182,7 @@ class Tpm:
             return self.execute(command, *uses)
         finally:
             for session in sessions:
-                if not session.ended:
-                    self._forget(session.handle)
+                self._end(session)
 
     def create_primary(
         self, template: TPMT_PUBLIC, hierarchy: int = TPM_RH.OWNER, auth: bytes = b""
@@ -180,18 +193,18 @@ class Tpm:
         """
         entity = Entity.permanent(hierarchy, auth)
         command = CreatePrimary(primaryHandle=entity, inPublic=template)
-        if auth:
-            with self.create_primary(ECC_SRK, TPM_RH.NULL) as salt_key:
-                made = self.execute_protected(command, salt_key)
-        else:
-            made = self.execute(command)
+        made = self.execute_protected(command) if auth else self.execute(command)
         return self.adopt(made.objectHandle, made.outPublic, made.name, template=template)
 
     def load_external(
         self, public: TPMT_PUBLIC, sensitive: TPMT_SENSITIVE | None = None
     ) -> LoadedObject:
-        """Load a public key, or a whole key that exists outside the TPM, in no hierarchy."""
-        made = self.execute(LoadExternal(inPrivate=sensitive, inPublic=public))
+        """Load a public key, or a whole key that exists outside the TPM, in no hierarchy.
+
+        So that nobody on the way reads the whole key, one is made to hide it with.
+        """
+        command = LoadExternal(inPrivate=sensitive, inPublic=public)
+        made = self.execute_protected(command) if sensitive else self.execute(command)
         auth = sensitive.authValue if sensitive else b""
         return self.adopt(made.objectHandle, public, made.name, auth)
 
@@ -230,15 +243,31 @@ class Tpm:
         return [self.entity(command[field.name]) for field in command.AREAS.handles]
 
     def entity(self, handle: int | HasHandle) -> HasEntity:
-        """Find what a handle stands for, with its Name as the TPM tells it."""
+        """Find what a handle stands for, with its Name as the TPM tells it.
+
+        Raises DecodeError if that is not the Name of the public area that it tells, too.
+        """
         if not isinstance(handle, int):
             return handle  # type: ignore[return-value]
         kind = handle >> 24
         if kind in (TPM_HT.TRANSIENT, TPM_HT.PERSISTENT):
-            return Entity(handle, self.execute(ReadPublic(objectHandle=handle)).name)
+            return Entity(handle, self._name(handle))
         if kind == TPM_HT.NV_INDEX:
-            return Entity(handle, self.execute(NV_ReadPublic(nvIndex=handle)).nvName)
+            index = self.execute(NV_ReadPublic(nvIndex=handle))
+            check_index_name(index.nvPublic, index.nvName)
+            return Entity(handle, index.nvName)
         return Entity.permanent(handle)
+
+    def _name(self, handle: int) -> bytes:
+        """Ask for the Name of an object; a sequence has an empty one, and does not tell."""
+        try:
+            read = self.execute(ReadPublic(objectHandle=handle))
+        except TpmError as error:
+            if error.code != TPM_RC.SEQUENCE:
+                raise
+            return b""
+        check_name(read.outPublic, read.name)
+        return read.name
 
     def _send(self, request: bytes, command: Command[Any]) -> tuple[int, bytes]:
         """Send until the TPM does not put it off any more; TpmError if it refuses.
@@ -250,7 +279,13 @@ class Tpm:
             if attempt:
                 time.sleep(min(0.005 * 2**attempt, 1.0))
             response = self._transport.send(request)
-            tag, code = split_response_header(response)
+            try:
+                tag, code = split_response_header(response)
+            except DecodeError:
+                # Damaged as it is, it may be all that tells what has been loaded.
+                if handle := _loaded_by(response, command):
+                    self._forget(handle)
+                raise
             if code == TPM_RC.SUCCESS:
                 return tag, response
             if code not in AGAIN:
@@ -259,14 +294,23 @@ class Tpm:
 
     def _note(self, response: bytes, command: Command[Any]) -> int | None:
         """Note which object the response has loaded, or the command flushed."""
-        if isinstance(command, FlushContext):
-            self._loaded.discard(handle_of(command.flushHandle))
-        elif command.RESPONSE.AREAS.handle_size:
-            loaded = int.from_bytes(response[10:14], "big")
-            self._loaded.add(loaded)
-            return loaded
-        return None
+        if type(command) in FLUSHES:
+            self._loaded.discard(handle_of(command[FLUSHES[type(command)]]))
+        handle = _loaded_by(response, command)
+        if handle is not None:
+            self._loaded.add(handle)
+        return handle
+
+    def _end(self, session: HmacSession) -> None:
+        if not session.ended:
+            self._forget(session.handle)
 
     def _forget(self, handle: int) -> None:
         with suppress(Error):
             self.execute(FlushContext(flushHandle=handle))
+
+
+def _loaded_by(response: bytes, command: Command[Any]) -> int | None:
+    """Find the handle of what a response says to have been loaded."""
+    there = command.RESPONSE.AREAS.handle_size and len(response) >= 14
+    return int.from_bytes(response[10:14], "big") if there else None

@@ -5,8 +5,11 @@ the TPM that they are to protect us from.
 """
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
@@ -45,6 +48,8 @@ class Shared(NamedTuple):
 
 NOTHING = Shared(b"", b"")
 
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
 
 def block_size(alg: int) -> int:
     """Tell how many octets a block of the cipher has; DecodeError for an unknown cipher."""
@@ -52,14 +57,16 @@ def block_size(alg: int) -> int:
 
 
 def cfb_encrypt(alg: int, key: bytes, iv: bytes, data: bytes) -> bytes:
-    """Encrypt in CFB mode."""
-    encryptor = Cipher(_cipher(alg)(key), CFB(iv)).encryptor()
+    """Encrypt in CFB mode; DecodeError for a cipher or size of key that is unknown here."""
+    with _known(f"cipher {alg:#06x} with a key of {8 * len(key)} bits"):
+        encryptor = Cipher(_cipher(alg)(key), CFB(iv)).encryptor()
     return encryptor.update(data) + encryptor.finalize()
 
 
 def cfb_decrypt(alg: int, key: bytes, iv: bytes, data: bytes) -> bytes:
-    """Decrypt in CFB mode."""
-    decryptor = Cipher(_cipher(alg)(key), CFB(iv)).decryptor()
+    """Decrypt in CFB mode; DecodeError for a cipher or size of key that is unknown here."""
+    with _known(f"cipher {alg:#06x} with a key of {8 * len(key)} bits"):
+        decryptor = Cipher(_cipher(alg)(key), CFB(iv)).decryptor()
     return decryptor.update(data) + decryptor.finalize()
 
 
@@ -79,13 +86,56 @@ def share_secret(public: TPMT_PUBLIC, label: bytes) -> Shared:
     parameters, unique = public.parameters, public.unique
     if isinstance(parameters, TPMS_RSA_PARMS) and isinstance(unique, bytes):
         secret = secrets.token_bytes(digest_size(public.nameAlg))
-        return Shared(secret, rsa_key(public).encrypt(secret, oaep(public, label)))
+        return Shared(secret, rsa_encrypt(public, label, secret))
     if isinstance(parameters, TPMS_ECC_PARMS) and isinstance(unique, TPMS_ECC_POINT):
         ephemeral = ec.generate_private_key(curve(parameters.curveID))
         point = ecc_point(ephemeral.public_key())
         z = ephemeral.exchange(ec.ECDH(), ecc_key(public))
         return Shared(ecdh_seed(public, label, z, point), point.pack())
     raise DecodeError(f"a key of type {public.type!r} cannot share a secret")
+
+
+def rsa_encrypt(public: TPMT_PUBLIC, label: bytes, secret: bytes) -> bytes:
+    """Encrypt a secret for the TPM that has the key; DecodeError if the key is not fit for it."""
+    key, padding_of_secret = rsa_key(public), oaep(public, label)
+    try:
+        return key.encrypt(secret, padding_of_secret)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise DecodeError(f"not an RSA key that can encrypt a secret: {error}") from None
+
+
+def recover_secret(
+    private: PrivateKey, public: TPMT_PUBLIC, label: bytes, encrypted: bytes
+) -> bytes:
+    """Find the secret that was shared with the holder of a private key; the TPM's part, outside it.
+
+    DecodeError if what is encrypted is not a secret for this key.
+    """
+    if isinstance(private, rsa.RSAPrivateKey):
+        secret = _rsa_decrypt(private, oaep(public, label), encrypted)
+    else:
+        point = TPMS_ECC_POINT.unpack(encrypted)
+        z = _agreed(private, point)
+        secret = ecdh_seed(public, label, z, point)
+    if len(secret) != digest_size(public.nameAlg):
+        raise DecodeError("the secret is not as long as a digest of the key's name algorithm")
+    return secret
+
+
+def _rsa_decrypt(private: rsa.RSAPrivateKey, scheme: padding.OAEP, encrypted: bytes) -> bytes:
+    try:
+        return private.decrypt(encrypted, scheme)
+    except (ValueError, UnsupportedAlgorithm):
+        raise DecodeError("not a secret that was encrypted for this key") from None
+
+
+def _agreed(private: ec.EllipticCurvePrivateKey, point: TPMS_ECC_POINT) -> bytes:
+    x, y = int.from_bytes(point.x, "big"), int.from_bytes(point.y, "big")
+    try:
+        other = ec.EllipticCurvePublicNumbers(x, y, private.curve).public_key()
+        return private.exchange(ec.ECDH(), other)
+    except ValueError as error:
+        raise DecodeError(f"not a secret that was encrypted for this key: {error}") from None
 
 
 def ecdh_seed(public: TPMT_PUBLIC, label: bytes, z: bytes, ephemeral: TPMS_ECC_POINT) -> bytes:
@@ -158,6 +208,14 @@ def hash_class(alg: int) -> type[hashes.HashAlgorithm]:
     if found is None:
         raise DecodeError(f"hash algorithm {alg:#06x} is not known on this machine")
     return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _known(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, UnsupportedAlgorithm):
+        raise DecodeError(f"{what} is not known on this machine") from None
 
 
 def _cipher(alg: int) -> Any:

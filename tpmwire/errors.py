@@ -6,6 +6,8 @@
     ├── TpmError                         the TPM answered with a response code
     │   └── TpmWarning                   the same command may succeed later
     ├── SessionError                     an answer is not of its session: treat as an attack
+    ├── PolicyError                      a policy cannot be met, and which step of which branch
+    ├── AttestationError                 what was attested is not what has to be proven, and why
     ├── TransportError (also OSError)    no TPM, no permission, a broken connection
     ├── ConfError (also ValueError)      a conf string makes no sense
     └── KeyFileError                     a key file is malformed or of an unknown kind
@@ -15,6 +17,8 @@ parameter is at fault; format 0 does not, and with its warning bit set means "no
 23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager, which
 speaks as the TPM does.  The other layers have numbers of their own.
 """
+
+from collections.abc import Sequence
 
 from tpmwire.constants import TPM_RC
 
@@ -135,6 +139,29 @@ class SessionError(Error):
     """An answer of the TPM does not belong to its session.  Treat it as an attack."""
 
 
+class PolicyError(Error):
+    """A policy cannot be met here and now.
+
+    `failures` tells for each branch that was tried how it is called, its step that does not hold,
+    in words, and the reason.
+    """
+
+    def __init__(self, reason: str, failures: Sequence[tuple[str, str, str]] = ()) -> None:
+        super().__init__(reason, *failures)
+        self.reason, self.failures = reason, tuple(failures)
+
+    def __str__(self) -> str:
+        tried = (
+            f"{f'branch {branch}: ' if branch else ''}{step}: {why}"
+            for branch, step, why in self.failures
+        )
+        return ": ".join((self.reason, "; ".join(tried))) if self.failures else self.reason
+
+
+class AttestationError(_PlacedError):
+    """An attestation does not prove what it has to; `path` tells which part of it fails."""
+
+
 class TransportError(Error, OSError):
     """The TPM cannot be reached, or the connection to it broke."""
 
@@ -153,8 +180,10 @@ class TpmError(Error):
     `raw` is the number as it came; `code` the same without the bits that tell the place, a TPM_RC
     where it has a name, or all of it where it is none of a TPM's; `subject` is "handle", "session",
     "parameter" or "" and `index` its number, from 1; `layer` is 0 for the TPM itself; `command` is
-    the name of the command.
+    the name of the command.  `help` is what was found out since, in words.
     """
+
+    help = ""
 
     def __init__(self, raw: int, command: str = "") -> None:
         super().__init__(raw, command)
@@ -170,8 +199,8 @@ class TpmError(Error):
             parts.append(f"[{LAYERS.get(self.layer) or f'layer {self.layer}'}]")
         if self.command:
             parts.append(f"from {self.command}")
-        explanation = EXPLANATIONS.get(self.code)
-        return " ".join(parts) + (f": {explanation}" if explanation else "")
+        words = "; ".join(filter(None, (EXPLANATIONS.get(self.code), self.help)))
+        return " ".join(parts) + (f": {words}" if words else "")
 
 
 class TpmWarning(TpmError):

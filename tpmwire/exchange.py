@@ -16,7 +16,8 @@ from tpmwire.commands.base import Areas, Command, Response, command_buffer, spli
 from tpmwire.constants import TPM_CC, TPM_RH, TPM_ST
 from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, EncodeError
-from tpmwire.session import Entity, HasEntity, HmacUse, PasswordSession, Use
+from tpmwire.session import HasEntity, HmacUse, PasswordSession, Use
+from tpmwire.wire import handle_of
 
 R = TypeVar("R", bound=Response)
 
@@ -60,7 +61,9 @@ class Exchange(Generic[R]):
         """
         areas = self._command.RESPONSE.AREAS
         handles, self._answer, answers = split_response(tag, octets, areas)
-        if len(answers) != len(self._uses) or (tag == TPM_ST.SESSIONS) != bool(answers):
+        if (tag == TPM_ST.SESSIONS) != bool(self._uses):
+            raise DecodeError("the tag is not that of the command", areas.cls.__name__)
+        if len(answers) != len(self._uses):
             sent = f"{len(answers)} authorizations where {len(self._uses)} were sent"
             raise DecodeError(sent, areas.cls.__name__)
         for use, answer in zip(self._uses, answers, strict=True):
@@ -82,14 +85,10 @@ class Exchange(Generic[R]):
         index = self._uses.index(use)
         return self._entities[index] if index < len(self._command.ROLES) else None
 
-    def entity_after(self, use: Use) -> HasEntity | None:
-        """Find the same with the authorization value that it has after the command."""
-        entity = self.entity(use)
+    def new_auth(self, use: Use) -> bytes | None:
+        """Find the authorization value of the same after the command; None if it is unchanged."""
         change = NEW_AUTH.get(self._command.CC)
-        if entity is None or change is None or self._uses.index(use):
-            return entity
-        auth = change(self._command)
-        return entity if auth is None else Entity.of(entity, auth)
+        return None if change is None or use is not self._uses[0] else change(self._command)
 
     def others(self, use: Use) -> bytes:
         """Find the nonces of the sessions that encrypt, if this one vouches for them.
@@ -114,8 +113,9 @@ class Exchange(Generic[R]):
 NEW_AUTH: dict[int, Callable[[Any], bytes | None]] = {
     TPM_CC.HierarchyChangeAuth: lambda command: command.newAuth,
     TPM_CC.NV_ChangeAuth: lambda command: command.newAuth,
+    TPM_CC.PCR_SetAuthValue: lambda command: command.auth,
     TPM_CC.NV_UndefineSpaceSpecial: lambda command: b"",
-    TPM_CC.Clear: lambda command: b"" if command.authHandle == TPM_RH.LOCKOUT else None,
+    TPM_CC.Clear: lambda command: b"" if handle_of(command.authHandle) == TPM_RH.LOCKOUT else None,
 }
 """The authorization value that the first handle has when its answer is made, if it is another."""
 

@@ -11,15 +11,24 @@
         parent      INTEGER,
         pubkey      OCTET STRING,       -- a TPM2B_PUBLIC
         privkey     OCTET STRING }      -- a TPM2B_PRIVATE
+    TPMPolicy ::= SEQUENCE {
+        commandCode   [0] EXPLICIT INTEGER,
+        commandPolicy [1] EXPLICIT OCTET STRING }
+    TPMAuthPolicy ::= SEQUENCE {
+        name          [0] EXPLICIT UTF8String OPTIONAL,
+        policy        [1] EXPLICIT SEQUENCE OF TPMPolicy }
 
 What others have written is read with patience (any TRUE, a negative parent, tags of the future),
 and kept: a file that is read and written again loses nothing.  What we write can be read by as many
 tools as possible: `emptyAuth` always stands there, and a description only if it is asked for, since
 half of them refuse a file that has one.
+
+A policy is kept as it came, and looked at when it is asked for: `policy.bodies` tells what it says.
 """
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
@@ -28,6 +37,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from tpmwire.constants import TPM_RH
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError
+from tpmwire.policy.bodies import Alternative, Body
 from tpmwire.structure import Structure
 from tpmwire.types.base import TPM_HANDLE
 from tpmwire.types.objects import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMT_PUBLIC
@@ -40,7 +50,7 @@ LEGACY_LOADABLE = "2.23.133.10.2"
 LABEL = "TSS2 PRIVATE KEY"
 _BEGIN, _END = f"-----BEGIN {LABEL}-----".encode(), f"-----END {LABEL}-----".encode()
 
-_EMPTY_AUTH, _POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA4, 0xA5
+_EMPTY_AUTH, _POLICY, _AUTH_POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA3, 0xA4, 0xA5
 _OID, _INTEGER, _OCTET_STRING, _BOOLEAN = 0x06, 0x02, 0x04, 0x01
 
 
@@ -61,6 +71,24 @@ class _Known:
     emptyAuth: Annotated[bool, asn1.Explicit(0)]
     description: Annotated[str | None, asn1.Explicit(4)]
     rsaParent: Annotated[bool | None, asn1.Explicit(5)]
+
+
+@asn1.sequence
+class _Policy:
+    commandCode: Annotated[int, asn1.Explicit(0)]
+    commandPolicy: Annotated[bytes, asn1.Explicit(1)]
+
+
+@asn1.sequence
+class _AuthPolicy:
+    name: Annotated[str | None, asn1.Explicit(0)]
+    policy: Annotated[list[_Policy], asn1.Explicit(1)]
+
+
+@asn1.sequence
+class _Policies:
+    policy: Annotated[list[_Policy] | None, asn1.Explicit(1)]
+    authPolicy: Annotated[list[_AuthPolicy] | None, asn1.Explicit(3)]
 
 
 @asn1.sequence
@@ -87,7 +115,8 @@ class KeyFile:
     """The content of a key file.
 
     `parent` is a hierarchy (the primary key made by a well-known template there) or the handle of
-    a persistent key.  `others` are the elements that are not understood here, as DER.
+    a persistent key.  `others` are the other elements, as DER: policies, and what is not understood
+    here.
     """
 
     public: TPMT_PUBLIC
@@ -179,6 +208,38 @@ class KeyFile:
         """Whether the file tells a policy that has to be met before the key can be used."""
         return any(other[0] == _POLICY for other in self.others)
 
+    @property
+    def policy(self) -> tuple[Body, ...]:
+        """What has to hold before the key can be used; KeyFileError if it is malformed."""
+        return _bodies(self._policies.policy or [])
+
+    @property
+    def auth_policy(self) -> tuple[Alternative, ...]:
+        """What an authority has approved to hold instead; KeyFileError if it is malformed."""
+        told = self._policies.authPolicy or []
+        return tuple(Alternative(one.name, _bodies(one.policy)) for one in told)
+
+    def with_policy(self, bodies: Sequence[Body], alternatives: Sequence[Alternative] = ()) -> Self:
+        """Make a copy with another policy; others are kept."""
+        told = _Policies(
+            policy=_entries(bodies) if bodies else None,
+            authPolicy=[_AuthPolicy(name=name, policy=_entries(b)) for name, b in alternatives]
+            or None,
+        )
+        others = [other for other in self.others if other[0] not in (_POLICY, _AUTH_POLICY)]
+        written = (asn1.encode_der(element) for element in _parted(asn1.encode_der(told)))
+        return self.replace(others=tuple(sorted((*others, *written), key=_der_order)))
+
+    @property
+    def _policies(self) -> _Policies:
+        wanted = (other for other in self.others if other[0] in (_POLICY, _AUTH_POLICY))
+        try:
+            return asn1.decode_der(
+                _Policies, _joined([asn1.decode_der(asn1.TLV, w) for w in wanted])
+            )
+        except ValueError as error:
+            raise KeyFileError(f"the policy in the {LABEL} is malformed: {error}") from None
+
 
 def _framed(data: bytes) -> bytes:
     """Find what stands between the lines that frame a key; KeyFileError if nothing does."""
@@ -215,6 +276,18 @@ def _joined(elements: list[asn1.TLV]) -> bytes:
     """Make a SEQUENCE of the elements."""
     wrapped = asn1.encode_der(_Series(elements=elements))
     return asn1.encode_der(asn1.decode_der(_One, wrapped).value)
+
+
+def _der_order(der: bytes) -> tuple[int, bytes]:
+    return _tag_order(asn1.decode_der(asn1.TLV, der))
+
+
+def _bodies(entries: list[_Policy]) -> tuple[Body, ...]:
+    return tuple(Body(entry.commandCode, entry.commandPolicy) for entry in entries)
+
+
+def _entries(bodies: Sequence[Body]) -> list[_Policy]:
+    return [_Policy(commandCode=body.code, commandPolicy=body.octets) for body in bodies]
 
 
 def _handle(number: int) -> int:

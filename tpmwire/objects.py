@@ -10,10 +10,12 @@ from tpmwire.commands.context import FlushContext
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
 from tpmwire.commands.signing import KEY_SCHEME, Sign
 from tpmwire.constants import TPM_ALG, TPM_HT
-from tpmwire.errors import DecodeError, Error, SessionError
-from tpmwire.names import object_name
+from tpmwire.errors import DecodeError, Error, SessionError, TpmError
+from tpmwire.lockout import explain
+from tpmwire.names import nv_name, object_name
 from tpmwire.session import SaltKey, Session
 from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
+from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC
 
 R = TypeVar("R", bound=Response)
@@ -25,7 +27,7 @@ class Executor(Protocol):
     def execute(self, command: Command[R], *sessions: Session) -> R:
         """Execute a command."""
 
-    def execute_protected(self, command: Command[R], salt_key: SaltKey) -> R:
+    def execute_protected(self, command: Command[R], salt_key: SaltKey | None = None) -> R:
         """Execute a command so that nobody on the way to the TPM reads a secret of it."""
 
     def adopt(
@@ -43,7 +45,6 @@ class Executor(Protocol):
 class Protection(enum.Enum):
     """Whom the secrets that go to and from a TPM are kept from."""
 
-    NOBODY = "secrets travel in clear"
     LISTENER = "kept from whoever listens, but not from whoever changes what is sent"
     INTERPOSER = "kept from whoever listens or changes what is sent: the salt key was known before"
 
@@ -54,8 +55,9 @@ class LoadedObject:
     As a context manager it is flushed at the end, unless it is persistent.
 
     `salt_key` is a storage key by means of which secrets are hidden on their way: the object itself
-    where it is one, else its parent.  With `pinned` the Name of that key was compared with one that
-    is trusted, so that nobody on the way can have put another key in its place.
+    where it is one, else its parent; where there is none, a key is made each time.  With `pinned`
+    the Name of that key was compared with one that is trusted, so that nobody on the way can have
+    put another key in its place.
     """
 
     def __init__(
@@ -116,9 +118,8 @@ class LoadedObject:
     @property
     def protection(self) -> Protection:
         """Whom this object's secrets are kept from on their way to and from the TPM."""
-        if self.salt_key is None:
-            return Protection.NOBODY
-        return Protection.INTERPOSER if self.salt_key._pinned else Protection.LISTENER
+        pinned = self.salt_key is not None and self.salt_key._pinned
+        return Protection.INTERPOSER if pinned else Protection.LISTENER
 
     def create(self, template: TPMT_PUBLIC, auth: bytes = b"", data: bytes = b"") -> CreateResponse:
         """Make a new object under this one, with `auth` as its PIN or `data` sealed in it."""
@@ -152,12 +153,16 @@ class LoadedObject:
     def execute(self, command: Command[R], *, secret: bool = False) -> R:
         """Execute a command that this object authorizes, `secret` or not.
 
-        Where a PIN or a secret travels, and a key is there to hide it, it does so in a session of
-        its own, salted and encrypted.
+        Where a PIN or a secret travels, it does so in a session of its own, salted and encrypted.
+        A TpmError for a wrong PIN tells how many tries are left, or when there is one again.
         """
-        if (secret or self.auth) and self.salt_key is not None:
-            return self._tpm.execute_protected(command, self.salt_key)
-        return self._tpm.execute(command)
+        try:
+            if secret or self.auth:
+                return self._tpm.execute_protected(command, self.salt_key)
+            return self._tpm.execute(command)
+        except TpmError as error:
+            explain(self._tpm.execute, error)
+            raise
 
 
 def is_storage(public: TPMT_PUBLIC) -> bool:
@@ -174,6 +179,12 @@ def check_name(public: TPMT_PUBLIC, name: bytes) -> None:
     """Check that a Name is that of a public area; DecodeError if it is another's."""
     if name != object_name(public):
         raise DecodeError("the Name from the TPM is not that of the public area", "name")
+
+
+def check_index_name(public: TPMS_NV_PUBLIC, name: bytes) -> None:
+    """Check that a Name is that of an NV index; DecodeError if it is another's."""
+    if name != nv_name(public):
+        raise DecodeError("the Name from the TPM is not that of the public area", "nvName")
 
 
 def check_template(public: TPMT_PUBLIC, template: TPMT_PUBLIC) -> None:

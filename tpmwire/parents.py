@@ -1,10 +1,15 @@
 """Storage parents: which key of the TPM a key file's `parent` means, and which to choose."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from tpmwire.client import Tpm
-from tpmwire.constants import TPM_HT, TPM_RC, TPM_RH
-from tpmwire.errors import KeyFileError, TpmError
+from tpmwire.commands.capability import GetCapability
+from tpmwire.constants import TPM_CAP, TPM_HT, TPM_RC, TPM_RH
+from tpmwire.errors import Error, KeyFileError, TpmError
 from tpmwire.objects import LoadedObject, is_storage
 from tpmwire.templates import ECC_SRK, RSA_SRK
+from tpmwire.types.objects import TPMT_PUBLIC
 
 PERSISTENT_SRK = 0x81000001
 """Where the TCG's guidance wants the storage root key, and systemd and others put it."""
@@ -65,3 +70,47 @@ def parse_parent(text: str) -> int:
         names = ", ".join(HIERARCHIES)
         raise ValueError(f"{text!r} is none of {names}, nor a persistent handle like 0x81000001")
     return handle
+
+
+def load(
+    tpm: Tpm,
+    parent: LoadedObject,
+    private: bytes,
+    public: TPMT_PUBLIC,
+    *,
+    auth: bytes = b"",
+    parent_name: bytes,
+) -> LoadedObject:
+    """Load an object under a parent that should be the one called `parent_name`.
+
+    If the TPM finds the private part not to be one of this parent (TpmError, INTEGRITY), the error
+    tells what is wrong: the part itself, the choice of the parent, or the TPM.
+    """
+    try:
+        return parent.load(private, public, auth)
+    except TpmError as error:
+        if error.code == TPM_RC.INTEGRITY:
+            with suppress(Error):
+                error.help = _what_is_wrong(tpm, parent, parent_name)
+        raise
+
+
+def _what_is_wrong(tpm: Tpm, parent: LoadedObject, name: bytes) -> str:
+    if name == parent.name:
+        return "the parent is the right one, so the private part is damaged, or of another key"
+    found = next((where for where, other in _parents(tpm) if other == name), None)
+    if found:
+        return f"this is the wrong parent; the right one is {found}"
+    return "the right parent is not in this TPM: it is another TPM, or was cleared since"
+
+
+def _parents(tpm: Tpm) -> Iterator[tuple[str, bytes]]:
+    """Find what may be a parent: where it is, and its Name."""
+    first = TPM_HT.PERSISTENT << 24
+    asked = GetCapability(capability=TPM_CAP.HANDLES, property=first, propertyCount=64)
+    handles = (each for each in tpm.execute(asked).capabilityData.data if isinstance(each, int))
+    for handle in handles:
+        yield f"{handle:#010x}", tpm.persistent(handle).name
+    for word, hierarchy in HIERARCHIES.items():
+        with suppress(TpmError), tpm.create_primary(ECC_SRK, hierarchy) as primary:
+            yield f"the primary key of the {word} hierarchy", primary.name

@@ -94,8 +94,8 @@ class Context(Protocol):
     def entity(self, use: "Use") -> HasEntity | None:
         """Find what the session authorizes; None if it only encrypts or audits."""
 
-    def entity_after(self, use: "Use") -> HasEntity | None:
-        """Find the same with the authorization value that it has after the command."""
+    def new_auth(self, use: "Use") -> bytes | None:
+        """Find the authorization value that it has after the command; None if it is the same."""
 
     def others(self, use: "Use") -> bytes:
         """Find the nonces of the sessions that encrypt, if this one vouches for them."""
@@ -266,10 +266,10 @@ class HmacSession:
         """
         return self._bound != (entity.name, stripped(entity.auth))
 
-    def hmac(self, auth: bytes, *signed: bytes) -> bytes:
-        """Prove the knowledge of the key: an HMAC, or nothing where there is no key."""
+    def hmac(self, auth: bytes, *signed: bytes, mute: bool = True) -> bytes:
+        """Prove the knowledge of the key: an HMAC; if `mute`, nothing where there is no key."""
         key = self.key + auth
-        return hmac(self.hash, key, *signed) if key else b""
+        return hmac(self.hash, key, *signed) if key or not mute else b""
 
     def authorized(self) -> None:
         """Note that the session has authorized a command."""
@@ -299,7 +299,7 @@ class HmacUse:
 
     def __init__(self, session: HmacSession, attributes: TPMA_SESSION, auth: bytes | None) -> None:
         self.session, self.attributes, self._auth = session, attributes, auth
-        self._takes_auth = self._gives_password = False
+        self._takes_auth = self._gives_password = self._mute = False
         if attributes & (_DECRYPT | _ENCRYPT) and not session.confidential:
             raise EncodeError(
                 "the session is neither salted nor bound to something with an authorization value, "
@@ -335,6 +335,7 @@ class HmacUse:
                 bytes([self.attributes]),
             )
         )
+        self._mute = not proof
         return TPMS_AUTH_COMMAND(
             sessionHandle=session.handle,
             nonce=session.nonce_caller,
@@ -353,11 +354,13 @@ class HmacUse:
             b""
             if self._gives_password
             else session.hmac(
-                self._auth_of(context.entity_after(self)) if self._takes_auth else b"",
+                self._auth_after(context) if self._takes_auth else b"",
                 context.rp_hash(session.hash),
                 answer.nonce,
                 session.nonce_caller,
                 bytes([answer.sessionAttributes]),
+                # An empty key after one that was none makes an HMAC all the same.
+                mute=self._mute,
             )
         )
         if not equal(wanted, answer.hmac):
@@ -371,24 +374,25 @@ class HmacUse:
     def encrypt(self, context: Context, data: bytes) -> bytes:
         """Hide the first parameter of the command."""
         newer, older = self.session.nonce_caller, self.session.nonce_tpm
-        return self._cipher(crypto.cfb_encrypt, context.entity(self), newer, older, data)
+        auth = self._auth_of(context.entity(self))
+        return self._cipher(crypto.cfb_encrypt, auth, newer, older, data)
 
     def decrypt(self, context: Context, data: bytes) -> bytes:
         """Uncover the first parameter of the response, once all sessions have verified it."""
         newer, older = self.session.nonce_tpm, self.session.nonce_caller
-        return self._cipher(crypto.cfb_decrypt, context.entity_after(self), newer, older, data)
+        return self._cipher(crypto.cfb_decrypt, self._auth_after(context), newer, older, data)
 
     def _cipher(
         self,
         cfb: Callable[[int, bytes, bytes, bytes], bytes],
-        entity: HasEntity | None,
+        auth: bytes,
         newer: bytes,
         older: bytes,
         data: bytes,
     ) -> bytes:
         session, symmetric = self.session, self.session.symmetric
         # The authorization value is in this key always, whatever the key of the HMAC is.
-        key = session.key + self._auth_of(entity)
+        key = session.key + auth
         if symmetric.algorithm == TPM_ALG.XOR:
             return crypto.xor(session.hash, key, newer, older, data)
         size, block = (symmetric.keyBits or 0) // 8, crypto.block_size(symmetric.algorithm)
@@ -399,6 +403,11 @@ class HmacUse:
         if entity is None:
             return b""
         return stripped(entity.auth if self._auth is None else self._auth)
+
+    def _auth_after(self, context: Context) -> bytes:
+        """Find the authorization value of what is authorized, as it is after the command."""
+        changed = context.new_auth(self)
+        return self._auth_of(context.entity(self)) if changed is None else stripped(changed)
 
     def _audit(self, context: Context) -> None:
         session = self.session

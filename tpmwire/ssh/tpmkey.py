@@ -1,14 +1,19 @@
 """An SSH key in a TPM: for each signature it is loaded, signs, and is forgotten."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.errors import KeyFileError
+from tpmwire.commands.signing import Sign
+from tpmwire.errors import KeyFileError, PolicyError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
+from tpmwire.objects import LoadedObject
 from tpmwire.parents import open_parent
-from tpmwire.ssh.keys import public_blob, signature_algorithm, signature_blob
+from tpmwire.ssh.keypolicy import ways
+from tpmwire.ssh.keys import SignatureAlgorithm, public_blob, signature_algorithm, signature_blob
+from tpmwire.types.algorithms import TPMT_SIGNATURE
 
 TPM_IN_USE = Lock()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
@@ -32,33 +37,63 @@ class TpmKey:
         self.keyfile, self.comment = keyfile, comment
         self.blob = public_blob(keyfile.public)
         _check(keyfile)
-        self._open_tpm, self._ask_pin = open_tpm, ask_pin
+        self._open_tpm, self._ask = open_tpm, ask_pin
 
     def sign(self, data: bytes, flags: int) -> bytes:
         """Make an SSH signature of `data`.
 
-        Raises UnsupportedKeyError, TpmError, TransportError, or what `ask_pin` raises.
+        Raises UnsupportedKeyError, TpmError, TransportError, what `ask_pin` raises, or PolicyError
+        if the key has a policy that cannot be met.
         """
-        file = self.keyfile
-        algorithm = signature_algorithm(file.public, flags)
-        digest = algorithm.digest(data)
+        algorithm = signature_algorithm(self.keyfile.public, flags)
+        sign = self._sign_by_policy if self.keyfile.has_policy else self._sign_by_pin
+        return signature_blob(algorithm, sign(algorithm, algorithm.digest(data)))
+
+    def _sign_by_pin(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
         # Asked for before the TPM is taken, so that a waiting prompt keeps nobody else waiting.
-        pin = b"" if file.empty_auth else self._ask_pin(f"PIN for TPM key {self.comment}: ")
+        with self._loaded(self._ask_pin()) as (_, key):
+            return key.sign(digest, algorithm.tpm_scheme)
+
+    def _sign_by_policy(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
+        pin: bytes | None = None
+        failures: list[tuple[str, str, str]] = []
+        for way in ways(self.keyfile):
+            if way.wants_pin and pin is None:
+                pin = self._ask_pin()
+            for other in way.others:
+                other.ask(self._ask)
+            try:
+                with self._loaded(pin or b"") as (tpm, key):
+                    command = Sign(keyHandle=key, digest=digest, inScheme=algorithm.tpm_scheme)
+                    return way.execute(tpm, command, key).signature
+            except PolicyError as error:
+                failures += error.failures or [(way.name, "all of it", str(error))]
+        raise PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
+
+    def _ask_pin(self) -> bytes:
+        if self.keyfile.empty_auth:
+            return b""
+        return self._ask(f"PIN for TPM key {self.comment}: ")
+
+    @contextmanager
+    def _loaded(self, pin: bytes) -> Iterator[tuple[Tpm, LoadedObject]]:
+        file = self.keyfile
         with (
             TPM_IN_USE,
             self._open_tpm() as tpm,
             open_parent(tpm, file.parent, rsa=file.rsa_parent) as parent,
             parent.load(file.private, file.public, pin) as key,
         ):
-            made = key.sign(digest, algorithm.tpm_scheme)
-        return signature_blob(algorithm, made)
+            yield tpm, key
 
 
 def _check(keyfile: KeyFile) -> None:
     if keyfile.kind not in (LOADABLE, LEGACY_LOADABLE):
         raise KeyFileError(f"a key file of kind {keyfile.kind} cannot be loaded as it is")
     attributes = keyfile.public.objectAttributes
-    if keyfile.has_policy or not attributes & TPMA_OBJECT.userWithAuth:
-        raise KeyFileError("the key has a policy, and policies are not supported yet")
+    if keyfile.has_policy:
+        ways(keyfile)
+    elif not attributes & TPMA_OBJECT.userWithAuth:
+        raise KeyFileError("the key is used by a policy only, and the file does not tell it")
     if attributes & (TPMA_OBJECT.sign | TPMA_OBJECT.restricted) != TPMA_OBJECT.sign:
         raise KeyFileError("the TPM signs nothing from outside with this key")
