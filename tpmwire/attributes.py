@@ -33,6 +33,13 @@ def _positive(value: Any, mask: int) -> Any:
 class Flags64(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of eight octets on the wire."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> object:
+        # `~flag` looks up a negative number, of which enum keeps no bits above the highest name.
+        if isinstance(value, int) and value < 0:
+            value &= 0xFFFFFFFFFFFFFFFF
+        return super()._missing_(value)
+
 
 class TPMA_ALGORITHM(Flags32):
     """What an algorithm can be used for.  [Part 2, 8.2]"""
