@@ -34,11 +34,8 @@ class Flags64(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of eight octets on the wire."""
 
     @classmethod
-    def _missing_(cls, value: object) -> object:
-        # `~flag` looks up a negative number, of which enum keeps no bits above the highest name.
-        if isinstance(value, int) and value < 0:
-            value &= 0xFFFFFFFFFFFFFFFF
-        return super()._missing_(value)
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFFFFFFFFFFFFFFFF))
 
 
 class TPMA_ALGORITHM(Flags32):
