@@ -422,13 +422,19 @@ def test_an_agent_takes_the_place_of_one_that_was_killed(home: Home):
         home.run("ssh-add", "-T", "p384.pub", **running.env)
 
 
-def test_a_signal_during_a_signature_leaves_nothing_in_the_tpm(swtpm: Swtpm, home: Home):
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGTERM], [signal.SIGHUP, signal.SIGTERM], [signal.SIGINT, signal.SIGINT]]
+)
+def test_a_signal_during_a_signature_leaves_nothing_in_the_tpm(
+    signals: list[signal.Signals], swtpm: Swtpm, home: Home
+):
     """What is loaded by then, the key and its parent, has to be flushed before the agent ends."""
     running: list[Daemon] = []
 
     def interrupt(code: int) -> None:
         if code == TPM_CC.Sign:
-            running[0].signal(signal.SIGTERM)
+            for number in signals:
+                running[0].signal(number)
 
     with (
         watching(home, swtpm, interrupt) as conf,
