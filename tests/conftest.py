@@ -1,6 +1,7 @@
 """Fixtures: a swtpm, and a Tpm on it that has to leave nothing behind."""
 
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -41,10 +42,16 @@ def start_swtpm(directory: Path) -> Swtpm:
     command += ["--server", f"type=unixio,path={path}"]
     command += ["--ctrl", f"type=unixio,path={path}.ctrl", "--log", f"file={log},level=20"]
     process = subprocess.Popen([*command, "--flags", "not-need-init,startup-clear"])
-    while not (path.exists() and Path(f"{path}.ctrl").exists()):
+    while not (is_listening(path) and is_listening(Path(f"{path}.ctrl"))):
         assert process.poll() is None, log.read_text()
         time.sleep(0.005)
     return Swtpm(path, log, process)
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a server listens on a Unix socket; its file is there a bit earlier."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def handles(tpm: Tpm, first: int) -> tuple[int, ...]:

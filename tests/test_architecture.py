@@ -1,9 +1,11 @@
 """The architecture: which module may import which, and what each may touch."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -65,6 +67,7 @@ def imported(node: ast.AST) -> list[str]:
     return [name if name in MODULES else module for name in below]
 
 
+@cache
 def imports(tree: ast.AST, *, deferred: bool) -> set[str]:
     """What is imported when the module is, or `deferred`, inside of its functions."""
     functions = [
@@ -136,12 +139,16 @@ def importers(package: str) -> set[str]:
     }
 
 
-def test_construct_stays_in_two_modules():
-    assert importers("construct") == {"tpmwire.wire", "tpmwire.structure"}
-
-
-def test_cryptography_stays_where_der_is_read():
-    assert importers("cryptography") == {"tpmwire.keyfile"}
+@pytest.mark.parametrize(
+    ("package", "modules"),
+    [("construct", {"wire", "structure"}), ("cryptography", {"keyfile"})],
+)
+def test_a_package_stays_in_the_modules_that_contributing_names(package: str, modules: set[str]):
+    text = " ".join((ROOT.parent / "CONTRIBUTING.rst").read_text().split())
+    said = re.search(rf"``{package}`` (?:is imported )?only in ([^;.]+)[;.]", text)
+    assert said
+    assert set(re.findall(r"``(\w+)``", said[1])) == modules
+    assert importers(package) == {f"tpmwire.{module}" for module in modules}
 
 
 def test_there_are_no_other_packages():
@@ -152,10 +159,10 @@ def test_there_are_no_other_packages():
 def builtin_calls(tree: ast.Module) -> Iterator[str]:
     """Names of builtins that are called, unless the module has a function of that name."""
     own = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            if node.func.id not in own:
-                yield f"builtins.{node.func.id}"
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for func in calls:
+        if isinstance(func, ast.Name) and func.id not in own:
+            yield f"builtins.{func.id}"
 
 
 @every_module
@@ -212,12 +219,12 @@ def test_a_module_tells_its_one_responsibility_in_its_first_line(name: str):
 
 def public_definitions(tree: ast.Module | ast.ClassDef) -> Iterator[ast.AST]:
     """Public classes and functions, and those inside of public classes."""
+    kinds = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
     for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if not node.name.startswith("_"):
-                yield node
-                if isinstance(node, ast.ClassDef):
-                    yield from public_definitions(node)
+        if isinstance(node, kinds) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public_definitions(node)
 
 
 @every_module
