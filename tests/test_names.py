@@ -51,7 +51,7 @@ def name_of(vector: Vector) -> Any:
     return None if isinstance(name, Encrypted) else name
 
 
-PRINTED = [vector for vector in VECTORS if "name" in vector.fields]
+PRINTED = [vector for vector in VECTORS if "name" in vector.fields and public_of(vector)]
 NAMED = [vector for vector in VECTORS if public_of(vector) and name_of(vector)]
 
 
