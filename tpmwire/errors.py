@@ -15,6 +15,8 @@ parameter is at fault; format 0 does not, and with its warning bit set means "no
 23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager.
 """
 
+from typing import Any, Self
+
 from tpmwire.constants import TPM_RC
 
 LAYERS = {0: "", 6: "ESAPI", 7: "FAPI", 8: "SAPI", 10: "TCTI", 11: "resource manager", 12: "driver"}
@@ -114,7 +116,23 @@ class EncodeError(_PlacedError, ValueError):
 
 
 class DecodeError(_PlacedError):
-    """Octets from outside are not what the specification says; `path` tells the field."""
+    """Octets from outside are not what the specification says; `path` tells the field.
+
+    Where it is known, `octet` tells how many octets were read until then, and `partial` is what
+    they stand for: a value that lacks the fields from there on, only good for being looked at.
+    """
+
+    octet: int | None = None
+    partial: Any = None
+
+    def __str__(self) -> str:
+        place = "" if self.octet is None else f" (at octet {self.octet})"
+        return super().__str__() + place
+
+    def with_read(self, partial: Any, octet: int | None) -> Self:
+        """Note what was read until then, and how far that is."""
+        self.partial, self.octet = partial, octet
+        return self
 
 
 class SessionError(Error):
