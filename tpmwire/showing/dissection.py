@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from tpmwire.commands.base import COMMANDS, HEADER, Command
+from tpmwire.commands.base import COMMANDS, HEADER, Command, CommandFrame, ResponseFrame
 from tpmwire.commands.damaged import Reading, read_command, read_response
-from tpmwire.constants import TPM_RC
+from tpmwire.constants import TPM_ST
 from tpmwire.traces.messages import Exchange, Message
 
 
@@ -47,9 +47,15 @@ def dissect(exchange: Exchange, code: int | None = None) -> Dissection:
     return Dissection(exchange, code, command, response)
 
 
-def succeeded(code: int | None) -> bool:
-    """Tell whether a response code says so."""
-    return code == TPM_RC.SUCCESS
+def hides_body(frame: CommandFrame | ResponseFrame, dissection: Dissection) -> bool:
+    """Tell whether the octets of a body, of which nothing is known, may well have secrets in them.
+
+    Where the handles of a vendor's command end is not known, and after them may come a password;
+    and a response without its command may be anything.
+    """
+    if isinstance(frame, CommandFrame):
+        return frame.tag == TPM_ST.SESSIONS
+    return dissection.code is None
 
 
 def _code(command: Message) -> int | None:

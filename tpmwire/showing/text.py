@@ -10,9 +10,9 @@ from typing import Any
 
 from tpmwire.attributes import TPMA_SESSION
 from tpmwire.commands.damaged import Reading
-from tpmwire.constants import TPM_RC, TPM_RH, TPM_ST
+from tpmwire.constants import TPM_RC, TPM_RH
 from tpmwire.errors import DecodeError, TpmWarning, tpm_error
-from tpmwire.showing.dissection import Dissection
+from tpmwire.showing.dissection import Dissection, hides_body
 from tpmwire.showing.oneline import hidden_words, octets_words
 from tpmwire.showing.paint import Paint
 from tpmwire.showing.tree import Tree
@@ -42,10 +42,10 @@ class Text:
         else:
             self._head(number, dissection)
         if command is not None and dissection.command is not None:
-            self._command(command, dissection.command)
+            self._command(command, dissection.command, dissection)
         if response is not None and dissection.response is not None:
             self._note_origin(number, dissection.response.frame)
-            self._response(response, dissection.response, lone=dissection.code is None)
+            self._response(response, dissection.response, dissection)
         return self._take()
 
     def structure(self, value: Structure) -> str:
@@ -105,7 +105,7 @@ class Text:
             self._tree.octets(2, "octets", stray.octets)
         self._broken(stray.fault)
 
-    def _command(self, message: Message, reading: Reading) -> None:
+    def _command(self, message: Message, reading: Reading, dissection: Dissection) -> None:
         self._section("command", message)
         frame = reading.frame
         if frame is not None and frame.command is not None:
@@ -114,12 +114,10 @@ class Text:
             self._authorizations(frame)
             self._tree.fields(2, frame.command, areas.parameters)
         elif frame is not None:
-            # Where its handles end is not known, and after them may come a password.
-            hidden = "there may be a password in them" if frame.tag == TPM_ST.SESSIONS else ""
-            self._body(frame.body, hidden)
+            self._body(frame, dissection, "there may be a password in them")
         self._damage(reading.errors)
 
-    def _response(self, message: Message, reading: Reading, *, lone: bool) -> None:
+    def _response(self, message: Message, reading: Reading, dissection: Dissection) -> None:
         self._section("response", message)
         frame = reading.frame
         if frame is not None and frame.response is not None:
@@ -128,18 +126,18 @@ class Text:
             for number, answer in enumerate(frame.authorizations, 1):
                 self._answer(number, answer)
         elif frame is not None:
-            self._body(frame.body, "--command NAME says what they answer" if lone else "")
+            self._body(frame, dissection, "--command NAME says what they answer")
         self._damage(reading.errors)
 
     def _section(self, title: str, message: Message) -> None:
         place = f"{len(message.octets)} octets at {message.place}"
         self._say(f"  {title}  {self._paint.aside(f'({place})')}")
 
-    def _body(self, body: bytes, hidden: str) -> None:
-        if body and hidden and not self._secrets:
-            self._tree.line(2, "octets", f"{len(body)} octets, not shown: {hidden}")
-        elif body:
-            self._tree.octets(2, "octets", body)
+    def _body(self, frame: Any, dissection: Dissection, why: str) -> None:
+        if frame.body and hides_body(frame, dissection) and not self._secrets:
+            self._tree.line(2, "octets", f"{len(frame.body)} octets, not shown: {why}")
+        elif frame.body:
+            self._tree.octets(2, "octets", frame.body)
 
     def _damage(self, errors: tuple[DecodeError, ...]) -> None:
         for error in errors:

@@ -67,7 +67,7 @@ class Tree:
 
     def _value(self, depth: int, name: str, value: Any, subcon: Any) -> None:
         words = self._words(value, subcon)
-        self.line(depth, name, *_broken(words or ""))
+        self.line(depth, name, *broken(words or ""))
         if words is None:
             self.fields(depth + 1, value, value.schema.fields)
 
@@ -84,7 +84,7 @@ class Tree:
         elif isinstance(shown[0], bytes) or any("," in line for line in words):
             self.line(depth, name, *words, *left)
         else:
-            self.line(depth, name, *_broken(", ".join([*words, *left])))
+            self.line(depth, name, *broken(", ".join([*words, *left])))
 
     def _words(self, value: Any, subcon: Any) -> str | None:
         """Write a value in one line; None if it wants more."""
@@ -96,13 +96,13 @@ class Tree:
         return words + self.origin(value) if isinstance(subcon, Handle) else words
 
 
-def _broken(words: str) -> list[str]:
+def broken(words: str, width: int = _WIDTH) -> list[str]:
     """Break a line that is too long where it has commas."""
-    if len(words) <= _WIDTH:
+    if len(words) <= width:
         return [words]
     lines = [""]
     for part in words.split(", "):
-        if lines[-1] and len(lines[-1]) + len(part) + 2 > _WIDTH:
+        if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
             lines[-1] += ","
             lines.append(part)
         else:

@@ -19,17 +19,19 @@ DEFAULT_PORT = 2321
 MAX_STREAMS = 128
 """How many directions of connections are followed; the one that was silent longest is given up."""
 
-_TCP, _IPV4, _IPV6 = 6, 0x0800, 0x86DD
-_VLAN = 0x8100
+LINK_ETHERNET, LINK_IPV4 = 1, 228
+TCP = 6
+
+_IPV4, _IPV6, _VLAN = 0x0800, 0x86DD, 0x8100
 # How many octets stand before the IP header on each kind of link, and where its protocol is told.
 _LINKS: dict[int, tuple[int, int | None]] = {
     0: (4, None),  # BSD loopback
-    1: (14, 12),  # Ethernet, which is what Linux calls its loopback too
+    LINK_ETHERNET: (14, 12),  # Linux calls its loopback so too
     12: (0, None),
     101: (0, None),
     108: (4, None),
     113: (16, 14),  # Linux "any"
-    228: (0, None),
+    LINK_IPV4: (0, None),
     229: (0, None),
     276: (20, 0),
 }
@@ -77,7 +79,7 @@ def find_segment(packet: Packet) -> Segment | None:
         hosts, payload = (data[8:24], data[24:40]), data[40:size]
     else:
         return None
-    return _segment(*hosts, payload) if protocol == _TCP and not fragment else None
+    return _segment(*hosts, payload) if protocol == TCP and not fragment else None
 
 
 def _segment(source: bytes, destination: bytes, tcp: bytes) -> Segment | None:
@@ -94,7 +96,7 @@ def _without_link(packet: Packet) -> bytes:
     size, protocol_at = _LINKS.get(packet.link, (len(packet.octets), None))
     if protocol_at is not None:
         protocol = int.from_bytes(packet.octets[protocol_at : protocol_at + 2], "big")
-        if protocol == _VLAN and packet.link == 1:
+        if protocol == _VLAN and packet.link == LINK_ETHERNET:
             size, protocol = size + 4, int.from_bytes(packet.octets[16:18], "big")
         if protocol not in (_IPV4, _IPV6):
             return b""
