@@ -18,14 +18,16 @@ from tpmwire.constants import TPM_HT, TPM_RH
 from tpmwire.errors import DecodeError
 from tpmwire.structure import Field, Structure
 from tpmwire.types.structures import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE
-from tpmwire.wire import Encrypted
+from tpmwire.wire import Encrypted, leaf
 
 
 def is_secret(owner: Structure, field: Field) -> bool:
     """Tell whether the value of a field of `owner` is not for everybody's eyes."""
     if isinstance(owner, TPMS_AUTH_COMMAND):
         return field.name == "hmac" and may_be_password(owner)
-    return field.secret and not isinstance(owner, TPMS_AUTH_RESPONSE)
+    if isinstance(owner, TPMS_AUTH_RESPONSE):
+        return False
+    return field.secret or bool(getattr(leaf(field.subcon, owner), "secret", False))
 
 
 def may_be_password(authorization: TPMS_AUTH_COMMAND) -> bool:

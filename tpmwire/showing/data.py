@@ -7,6 +7,7 @@
     PCRs            {"octets": "810000", "pcrs": [0, 7]}
     secrets         {"secret": 6}, the number of octets; or {"secret": null}
     encrypted       {"encrypted": "..."}
+    TPM2B_ATTEST    {"octets": "ff54...", "content": {...}}, and what else holds a structure
 
 An exchange always has the same keys, and so has each of its messages; what is not there is null.
 """
@@ -18,6 +19,7 @@ from tpmwire.commands.damaged import Reading
 from tpmwire.constants import TPM_CC, TPM_RC, TPM_ST
 from tpmwire.errors import DecodeError, TpmError
 from tpmwire.masking import is_secret
+from tpmwire.showing.contents import content_of
 from tpmwire.showing.dissection import Dissection, hides_body
 from tpmwire.showing.words import (
     blamed_field,
@@ -111,7 +113,7 @@ class Data:
         if isinstance(value, tuple):
             return [self._value(element, subcon) for element in value]
         if isinstance(value, bytes):
-            return {"encrypted": value.hex()} if isinstance(value, Encrypted) else value.hex()
+            return self._octets(value, subcon)
         if isinstance(subcon, Handle):
             return _handle(value)
         if isinstance(subcon, Enumeration):
@@ -119,6 +121,14 @@ class Data:
         if isinstance(value, enum.IntFlag):
             return {"value": int(value), "names": flag_names(value)}
         return value
+
+    def _octets(self, value: bytes, subcon: Any) -> Any:
+        if isinstance(value, Encrypted):
+            return {"encrypted": value.hex()}
+        content = content_of(value, subcon)
+        if content is None:
+            return value.hex()
+        return {"octets": value.hex(), "content": self.structure(content)}
 
 
 def _size_and_place(message: Message) -> dict[str, Any]:

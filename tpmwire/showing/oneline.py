@@ -23,6 +23,7 @@ from tpmwire.types.capabilities import (
     TPMS_TAGGED_PCR_SELECT,
     TPMS_TAGGED_PROPERTY,
 )
+from tpmwire.types.objects import TPMS_RSA_PARMS
 from tpmwire.types.structures import TPM2B_NAME, TPMS_PCR_SELECTION, TPMT_HA
 from tpmwire.wire import (
     Attributes,
@@ -196,6 +197,11 @@ def _first_property(command: GetCapability) -> str:
         return number_words(command.property)
 
 
+def _exponent(parameters: TPMS_RSA_PARMS) -> str:
+    return number_words(parameters.exponent) if parameters.exponent else "0, which means 65537"
+
+
 _MEANINGS: dict[tuple[type[Structure], str], Callable[[Any], str]] = {
+    (TPMS_RSA_PARMS, "exponent"): _exponent,
     (GetCapability, "property"): _first_property,
 }

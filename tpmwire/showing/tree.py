@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tpmwire.masking import is_secret
+from tpmwire.showing.contents import content_of
 from tpmwire.showing.oneline import (
     field_words,
     hidden_words,
@@ -68,8 +69,9 @@ class Tree:
     def _value(self, depth: int, name: str, value: Any, subcon: Any) -> None:
         words = self._words(value, subcon)
         self.line(depth, name, *broken(words or ""))
-        if words is None:
-            self.fields(depth + 1, value, value.schema.fields)
+        inner = content_of(value, subcon) if isinstance(value, bytes) else value
+        if isinstance(inner, Structure) and (inner is not value or words is None):
+            self.fields(depth + 1, inner, inner.schema.fields)
 
     def _list(self, depth: int, name: str, values: tuple[Any, ...], subcon: Any) -> None:
         shown = values if self.full or len(values) <= _MOST_ELEMENTS else values[:_SHORTENED]
