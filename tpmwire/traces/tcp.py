@@ -37,6 +37,7 @@ _LINKS: dict[int, tuple[int, int | None]] = {
 }
 _SEND_COMMAND = b"\0\0\0\x08"
 _FRAMING = 9  # octets before a command: that number, the locality, the size
+_STATUS = 4  # octets of everything else in it
 _TAGS = (b"\x80\x01", b"\x80\x02", b"\0\xc4")
 
 
@@ -103,6 +104,11 @@ def _without_link(packet: Packet) -> bytes:
     return packet.octets[size:]
 
 
+def _begins(data: bytes) -> bool:
+    """Tell whether a segment begins with a buffer, maybe in the simulator's protocol."""
+    return any(is_header(data[start:]) for start in (0, _STATUS, _FRAMING))
+
+
 class _Streams:
     """The directions of all connections, each with what has come and is not whole yet."""
 
@@ -138,7 +144,7 @@ class _Stream:
         """Take a segment; what came before is not taken again."""
         ahead = (segment.sequence - self._next + 0x80000000 & 0xFFFFFFFF) - 0x80000000
         data = segment.data[-ahead:] if ahead < 0 else segment.data
-        if ahead > 0:
+        if ahead > 0 or _begins(data):
             yield from self.end()
         if ahead + len(segment.data) <= 0:
             return
@@ -168,17 +174,14 @@ class _Stream:
             self._begin = number
 
     def _unframe(self) -> bool:
-        """Take away what the simulator's protocol has before a buffer; False if more has to come.
-
-        All of it but the number before a command is four octets.
-        """
-        while self._octets[:2] not in _TAGS and len(self._octets) >= 4:
+        """Take away what the simulator's protocol puts before a buffer; False if more is wanted."""
+        while self._octets[:2] not in _TAGS and len(self._octets) >= _STATUS:
             if self._octets[:4] == _SEND_COMMAND and self._kind is Kind.COMMAND:
                 if len(self._octets) < _FRAMING:
                     return False
                 self._octets = self._octets[_FRAMING:]
             elif int.from_bytes(self._octets[:4], "big") <= MAX_SIZE:
-                self._octets = self._octets[4:]
+                self._octets = self._octets[_STATUS:]
             else:
                 break
         return len(self._octets) >= HEADER.size
