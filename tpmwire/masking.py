@@ -25,7 +25,7 @@ def is_secret(owner: Structure, field: Field) -> bool:
     """Tell whether the value of a field of `owner` is not for everybody's eyes."""
     if isinstance(owner, TPMS_AUTH_COMMAND):
         return field.name == "hmac" and may_be_password(owner)
-    if isinstance(owner, TPMS_AUTH_RESPONSE):
+    if isinstance(owner, TPMS_AUTH_RESPONSE) or isinstance(owner[field.name], Encrypted):
         return False
     return field.secret or bool(getattr(leaf(field.subcon, owner), "secret", False))
 
@@ -74,6 +74,6 @@ def _masked(value: Any, *, secret: bool = False) -> Any:
         return value.replace(**masked)
     if isinstance(value, tuple):
         return tuple(_masked(element, secret=secret) for element in value)
-    if secret and isinstance(value, bytes) and not isinstance(value, Encrypted):
+    if secret and isinstance(value, bytes):
         return bytes(len(value))
     return value

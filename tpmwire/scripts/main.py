@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    options = _parser(arguments).parse_args(arguments)
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:
+        options.subparser.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.run(options)
     return code
 
@@ -58,6 +60,7 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
         subparser = below.add_parser(
             name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
+        subparser.set_defaults(subparser=subparser)
         if name == wanted:
             importlib.import_module(f"tpmwire.scripts.{name}").register(subparser)
     return parser

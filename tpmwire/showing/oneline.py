@@ -113,11 +113,11 @@ def hidden_words(value: Any) -> str:
 # --- structures ----------------------------------------------------------------------------------
 
 
-def structure_words(value: Structure) -> str | None:
+def structure_words(value: Structure, *, full: bool = False) -> str | None:
     """Write a structure in one line if all of it is small; None if it wants more lines."""
     special = _STRUCTURES.get(type(value))
     if special is not None and len(vars(value)) == len(value.schema.fields):
-        return special(value)
+        return special(value, full)
     return ", ".join(_parts(value)) if _is_small(value.schema) else None
 
 
@@ -162,14 +162,16 @@ def _alg(value: int) -> str:
     return scalar_words(value, wire_of(TPM_ALG))
 
 
-_STRUCTURES: dict[type[Structure], Callable[[Any], str]] = {
-    TPMS_PCR_SELECTION: lambda v: f"{_alg(v.hash)}: {pcr_words(v.pcrSelect)}",
-    TPMS_TAGGED_PCR_SELECT: lambda v: (
+_STRUCTURES: dict[type[Structure], Callable[[Any, bool], str]] = {
+    TPMS_PCR_SELECTION: lambda v, _: f"{_alg(v.hash)}: {pcr_words(v.pcrSelect)}",
+    TPMS_TAGGED_PCR_SELECT: lambda v, _: (
         f"{scalar_words(v.tag, wire_of(TPM_PT_PCR))}: {pcr_words(v.pcrSelect)}"
     ),
-    TPMT_HA: lambda v: _alg(v.hashAlg) + (f": {v.digest.hex()}" if v.digest else ""),
-    TPMS_ALG_PROPERTY: lambda v: f"{_alg(v.alg)}: {flag_words(v.algProperties)}",
-    TPMS_TAGGED_PROPERTY: lambda v: (
+    TPMT_HA: lambda v, full: (
+        _alg(v.hashAlg) + (f": {octets_words(v.digest, full=full)}" if v.digest else "")
+    ),
+    TPMS_ALG_PROPERTY: lambda v, _: f"{_alg(v.alg)}: {flag_words(v.algProperties)}",
+    TPMS_TAGGED_PROPERTY: lambda v, _: (
         f"{scalar_words(v.property, wire_of(TPM_PT))}: {property_words(v.property, v.value)}"
     ),
 }

@@ -18,6 +18,7 @@ from tpmwire.wire import Handle, leaf
 
 _COLUMN, _WIDTH = 26, 74  # where values begin, unless a name is longer, and what is left for them
 _MOST_ELEMENTS, _SHORTENED = 16, 8
+_MOST_JOINED = 36  # longer elements of a list have a line each
 
 
 class Tree:
@@ -83,7 +84,7 @@ class Tree:
             for index, value in enumerate(shown):
                 self._value(depth, f"{name}[{index}]", value, subcon)
             self.lines += ["  " * depth + line for line in left]
-        elif isinstance(shown[0], bytes) or any("," in line for line in words):
+        elif any("," in line or len(line) > _MOST_JOINED for line in words):
             self.line(depth, name, *words, *left)
         else:
             self.line(depth, name, *broken(", ".join([*words, *left])))
@@ -93,7 +94,7 @@ class Tree:
         if isinstance(value, bytes):
             return octets_words(value, subcon, full=self.full)
         if isinstance(value, Structure):
-            return structure_words(value)
+            return structure_words(value, full=self.full)
         words = scalar_words(value, subcon)
         return words + self.origin(value) if isinstance(subcon, Handle) else words
 
