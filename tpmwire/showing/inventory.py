@@ -47,7 +47,7 @@ _HIERARCHIES: dict[str, tuple[int, TPMA_STARTUP_CLEAR | None, TPMA_PERMANENT | N
     "lockout": (TPM_RH.LOCKOUT, None, TPMA_PERMANENT.lockoutAuthSet),
 }
 _PROPERTIES = frozenset(TPM_PT)
-_BELOW = " " * 12
+_BELOW = "  "
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 

@@ -105,7 +105,7 @@ def broken(words: str, width: int = _WIDTH) -> list[str]:
         return [words]
     lines = [""]
     for part in words.split(", "):
-        if lines[-1] and len(lines[-1]) + len(part) + 2 > width:
+        if lines[-1] and len(lines[-1]) + len(part) + len(", ,") > width:
             lines[-1] += ","
             lines.append(part)
         else:
