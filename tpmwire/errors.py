@@ -15,8 +15,6 @@ parameter is at fault; format 0 does not, and with its warning bit set means "no
 23 tell the layer that made the code: 0 is the TPM itself, 11 the kernel's resource manager.
 """
 
-from typing import Any, Self
-
 from tpmwire.constants import TPM_RC
 
 LAYERS = {0: "", 6: "ESAPI", 7: "FAPI", 8: "SAPI", 10: "TCTI", 11: "resource manager", 12: "driver"}
@@ -123,13 +121,13 @@ class DecodeError(_PlacedError):
     """
 
     octet: int | None = None
-    partial: Any = None
+    partial: object = None
 
     def __str__(self) -> str:
         place = "" if self.octet is None else f" (at octet {self.octet})"
         return super().__str__() + place
 
-    def with_read(self, partial: Any, octet: int | None) -> Self:
+    def with_read(self, partial: object, octet: int | None) -> "DecodeError":
         """Note what was read until then, and how far that is."""
         self.partial, self.octet = partial, octet
         return self

@@ -116,7 +116,8 @@ def _begun(areas: Areas, octets: bytes, *, encrypted: bool) -> tuple[Any, int]:
     except DecodeError as error:
         if error.octet is None:  # what is said to be encrypted cannot be
             return _begun(areas, octets, encrypted=False)
-        return error.partial, error.octet
+        partial: Any = error.partial
+        return partial, error.octet
 
 
 def _begun_series(cls: type[Structure], area: bytes) -> tuple[tuple[Any, ...], int]:
@@ -124,7 +125,8 @@ def _begun_series(cls: type[Structure], area: bytes) -> tuple[tuple[Any, ...], i
     try:
         return cls.unpack_series(area), len(area)
     except DecodeError as error:
-        return error.partial, error.octet or 0
+        partial: Any = error.partial
+        return partial, error.octet or 0
 
 
 def _has(authorization: Any, attribute: TPMA_SESSION) -> bool:
