@@ -22,8 +22,15 @@ settings.load_profile("tpmwire")
 
 LOADED_OBJECTS, LOADED_SESSIONS = 0x80000000, 0x02000000
 
-# Programs that the tests start shall not inherit that somebody ignores it, as `nohup` does.
-signal.signal(signal.SIGHUP, signal.SIG_DFL)
+# Programs that the tests start shall not inherit that signals are ignored: under nohup SIGHUP is, and
+# SIGINT in the background of a shell.
+for _number, _heed in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _heed)
 
 
 @dataclass
