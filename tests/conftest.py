@@ -22,8 +22,8 @@ settings.load_profile("tpmwire")
 
 LOADED_OBJECTS, LOADED_SESSIONS = 0x80000000, 0x02000000
 
-# Programs that the tests start shall not inherit that signals are ignored: under nohup SIGHUP is, and
-# SIGINT in the background of a shell.
+# Programs that the tests start shall not inherit that signals are ignored: under nohup SIGHUP is,
+# and SIGINT in the background of a shell.
 for _number, _heed in (
     (signal.SIGHUP, signal.SIG_DFL),
     (signal.SIGTERM, signal.SIG_DFL),
