@@ -1,6 +1,7 @@
 """Fixtures: a swtpm, and a Tpm on it that has to leave nothing behind."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -20,6 +21,16 @@ settings.register_profile("tpmwire", deadline=None, max_examples=40)
 settings.load_profile("tpmwire")
 
 LOADED_OBJECTS, LOADED_SESSIONS = 0x80000000, 0x02000000
+
+# Programs that the tests start shall not inherit that signals are ignored: under nohup SIGHUP is,
+# and SIGINT in the background of a shell.
+for _number, _heed in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _heed)
 
 
 @dataclass

@@ -306,6 +306,26 @@ def test_a_secret_is_not_shown(home: Home):
         """)
 
 
+def test_a_terminal_that_our_session_does_not_control_will_do(home: Home):
+    program(home, "print(prompts.terminal())", ASK_SECRET)
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ setsid --wait prog
+            True
+            PIN: <*1234>
+            b'1234'
+            $ echo this is shown again
+            this is shown again
+        """)
+
+
+def test_without_a_terminal_no_secret_is_read(home: Home):
+    program(home, "print(prompts.terminal())", ASK_SECRET)
+    done = home.attempt("setsid", "--wait", "prog", given="1234\n")
+    assert (done.returncode, done.stdout) == (1, "False\n")
+    assert done.stderr == "prog: the terminal: Inappropriate ioctl for device\n"
+
+
 def test_no_secret_is_an_error(home: Home):
     program(home, ASK_SECRET)
     with Terminal(home.path, home.env) as terminal:

@@ -11,7 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -356,10 +356,16 @@ def test_one_that_does_not_answer_is_killed_at_the_end(
     monkeypatch.setattr(embedded, "CLOSE_PATIENCE", 0.05)
     transport = opened(directory)
     pid = transport._child.pid
+    pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGSTOP)
-    transport.close()
-    assert is_gone(pid)
-    assert is_free(directory)
+    try:
+        transport.close()
+        assert is_gone(pid)
+        assert is_free(directory)
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
 
 
 def test_an_interrupt_while_it_is_being_closed_waits(directory: Path):

@@ -42,7 +42,7 @@ from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
-"""How often a command is sent that the TPM puts off: some 14 seconds with the pauses between."""
+"""How often a command is sent that the TPM puts off: some 13 seconds with the pauses between."""
 
 R = TypeVar("R", bound=Response)
 
@@ -198,7 +198,8 @@ class LoadedObject:
         self._to_flush = handle >> 24 == TPM_HT.TRANSIENT
 
     def __repr__(self) -> str:
-        return f"<{self.public.type!r} object {self.handle:#010x} {self.name.hex()}>"
+        kind = getattr(self.public.type, "name", self.public.type)
+        return f"<{kind} object {self.handle:#010x} {self.name.hex()}>"
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 from tpmwire.scripts.console import UserError
 
-_TERMINAL = "/dev/tty"
 _ASKING = threading.Lock()  # one question at a time
 
 
@@ -21,11 +20,11 @@ def terminal() -> bool:
     """Tell whether somebody is there to be asked: at a terminal that is not another job's now."""
     if not sys.stdin.isatty():
         return False
-    try:
-        with _open_terminal() as tty:
+    with _open_terminal() as tty:
+        try:
             return os.tcgetpgrp(tty) == os.getpgrp()
-    except OSError:
-        return False
+        except OSError:  # one that our session does not control has no jobs
+            return True
 
 
 def ask(question: str) -> str:
@@ -54,7 +53,7 @@ def ask_secret(prompt: str) -> bytes:
             line = _line(tty)
             os.write(tty, b"\n")
     except (OSError, termios.error) as error:
-        raise UserError(f"{_TERMINAL}: {error.args[-1]}") from None
+        raise UserError(f"the terminal: {error.args[-1]}") from None
     if not line:
         raise UserError("the PIN was not given")
     return line.removesuffix(b"\n")
@@ -92,7 +91,10 @@ def _askpass(prompt: str) -> bytes:
 
 @contextlib.contextmanager
 def _open_terminal() -> Iterator[int]:
-    tty = os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY)
+    try:
+        tty = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY)
+    except OSError:  # in a session without a terminal, as `su -c` makes one
+        tty = os.dup(0)
     try:
         yield tty
     finally:
