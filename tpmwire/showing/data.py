@@ -114,6 +114,8 @@ class Data:
             return [self._value(element, subcon) for element in value]
         if isinstance(value, bytes):
             return self._octets(value, subcon)
+        if value is None:  # an enumeration may be left out
+            return None
         if isinstance(subcon, Handle):
             return _handle(value)
         if isinstance(subcon, Enumeration):

@@ -40,7 +40,7 @@ from tpmwire.wire import (
 MOST_OCTETS, SHORTENED = 34, 28
 """Octets that are shown whole, and how many of more are."""
 
-_MOST_TEXT = 40
+_MOST_TEXT = 24
 _LEAST_TEXT = 3
 _NAME = wire_of(TPM2B_NAME)
 
