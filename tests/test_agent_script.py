@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
 from ssh_fixtures import Daemon, Home, Watch, agent, need
-from terminal import Terminal
+from terminal import Terminal, heed_signals
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import agent as script
+
+heed_signals()
 
 PIN = "correct horse"
 
@@ -192,9 +194,12 @@ def test_the_daemon_keeps_nothing_open_that_its_parent_had(home: Home):
     reader, writer = os.pipe()
     high = os.dup2(writer, 200)
     try:
-        script = 'eval "$(tpmwire-agent ada.tpm)" >&2; echo $SSH_AUTH_SOCK; echo $SSH_AGENT_PID'
+        script = """
+            exec 3>&200
+            eval "$(tpmwire-agent ada.tpm)" >&2; echo $SSH_AUTH_SOCK; echo $SSH_AGENT_PID
+        """
         done = subprocess.run(
-            ["sh", "-c", script],
+            ["bash", "-c", script],
             cwd=home.path,
             env=home.env,
             pass_fds=(writer, high),
@@ -283,6 +288,8 @@ def test_what_is_no_agent_is_not_ended(home: Home, pid: str | None, said: str):
 def test_key_files_are_named_or_found_in_a_directory(home: Home):
     (home.path / "dir").mkdir()
     home.run("cp", "pin.tpm", "pin.pub", "rsa.tpm", "rsa.pub", "dir")
+    (home.path / ".ssh").mkdir()
+    home.run("cp", "rsa.tpm", "rsa.pub", ".ssh")
     with agent(home, "ada.tpm", "pin.tpm") as daemon:
         assert comments(home, daemon) == ["ada", "with PIN"]
     with agent(home, "--key-dir", "dir") as daemon:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
 from ssh_fixtures import Home, Watch, need
-from terminal import Terminal
+from terminal import Terminal, heed_signals
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
@@ -25,6 +25,8 @@ from tpmwire.scripts import keygen
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SRK
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_ECC_PARMS, TPMS_RSA_PARMS
+
+heed_signals()
 
 PIN = "correct horse"
 PERSISTENT = 0x81000001
@@ -499,6 +501,24 @@ def test_what_is_no_file_is_never_overwritten(home: Home):
     assert done.returncode == 1
     assert done.stderr == "tpmwire-keygen: key.pub is there and is no ordinary file\n"
     assert files_in(home.path) == ["key.pub"]
+    (home.path / "key.pub").rmdir()
+    (home.path / "key.tpm").symlink_to("nowhere")
+    done = home.attempt("tpmwire-keygen", "-N", "", "-f", "key", given="y\n")
+    assert done.stderr == "tpmwire-keygen: key.tpm is there and is no ordinary file\n"
+    assert files_in(home.path) == ["key.tpm"]
+
+
+def test_a_file_that_comes_while_the_key_is_made_is_not_overwritten(home: Home):
+    def write(code: int) -> None:
+        if code == TPM_CC.Create:
+            home.write("key.pub", "somebody else's")
+
+    with watched(home, write):
+        done = home.attempt("tpmwire-keygen", "-q", "-N", "", "-f", "key")
+    assert done.returncode == 1
+    assert done.stderr == "tpmwire-keygen: key.pub: File exists\n"
+    assert (home.path / "key.pub").read_text() == "somebody else's"
+    assert not (home.path / "key.tpm").exists()
 
 
 # --- wrong usage ------------------------------------------------------------------------------

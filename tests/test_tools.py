@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 from ssh_fixtures import OUTER, need
+from terminal import heed_signals
+
+heed_signals()
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "tools"
