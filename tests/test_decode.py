@@ -644,8 +644,15 @@ def test_a_reader_that_has_enough_ends_it_quietly(tmp_path: Path):
 
 def test_exchanges_are_shown_as_they_come_and_an_interrupt_ends_it():
     command = [sys.executable, "-m", "tpmwire.scripts.main", "decode", "-"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # it may be ignored here
+    ) as process:
+        assert process.stdin
+        assert process.stdout
         process.stdin.write(bytes.fromhex(GET_RANDOM + RANDOM))
         process.stdin.flush()
         assert process.stdout.readline() == b"#1 GetRandom: success\n"
