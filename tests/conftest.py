@@ -1,6 +1,7 @@
 """Fixtures: a swtpm, and a Tpm on it that has to leave nothing behind."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -20,6 +21,16 @@ settings.register_profile("tpmwire", deadline=None, max_examples=40)
 settings.load_profile("tpmwire")
 
 LOADED_OBJECTS, LOADED_SESSIONS = 0x80000000, 0x02000000
+
+# Programs that the tests start shall not inherit that signals are ignored: under nohup SIGHUP is,
+# and SIGINT in the background of a shell.
+for _number, _heed in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _heed)
 
 
 @dataclass
@@ -42,16 +53,16 @@ def start_swtpm(directory: Path) -> Swtpm:
     command += ["--server", f"type=unixio,path={path}"]
     command += ["--ctrl", f"type=unixio,path={path}.ctrl", "--log", f"file={log},level=20"]
     process = subprocess.Popen([*command, "--flags", "not-need-init,startup-clear"])
-    while not (listens(path) and Path(f"{path}.ctrl").exists()):
+    while not (is_listening(path) and is_listening(Path(f"{path}.ctrl"))):
         assert process.poll() is None, log.read_text()
         time.sleep(0.005)
     return Swtpm(path, log, process)
 
 
-def listens(path: Path) -> bool:
-    """Tell whether somebody takes connections; the socket is there a moment before that."""
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(path)) == 0
+def is_listening(path: Path) -> bool:
+    """Whether a server listens on a Unix socket; its file is there a bit earlier."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(path)) == 0
 
 
 def handles(tpm: Tpm, first: int) -> tuple[int, ...]:

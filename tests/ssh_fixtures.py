@@ -147,7 +147,12 @@ class Daemon:
 @contextlib.contextmanager
 def agent(home: Home, *arguments: str | Path, **env: str) -> Iterator[Daemon]:
     """Let a shell start tpmwire-agent and read what it prints; the agent ends afterwards."""
-    script = 'eval "$(tpmwire-agent "$@")" >&2 && echo "$SSH_AUTH_SOCK" && echo "$SSH_AGENT_PID"'
+    script = """
+        set -u
+        unset SSH_AUTH_SOCK SSH_AGENT_PID
+        eval "$(tpmwire-agent "$@")" >&2
+        echo "$SSH_AUTH_SOCK"; echo "$SSH_AGENT_PID"
+    """
     path, pid = home.run("sh", "-c", script, "sh", *arguments, **env).splitlines()
     started = Daemon(path, int(pid))
     try:
@@ -218,7 +223,10 @@ class Server:
         self._thread.join()
         self._listener.close()
         for process in self._served:
-            process.wait(PATIENCE)
+            try:
+                process.wait(PATIENCE)
+            finally:
+                process.kill()  # nothing happens to one that has ended
 
 
 class Watch:

@@ -14,9 +14,16 @@ from hypothesis import strategies as st
 from vectors import VECTORS
 
 from tpmwire import attributes, constants
-from tpmwire.attributes import TPMA_CC, TPMA_OBJECT, Flags8, Flags32
+from tpmwire.attributes import (
+    TPMA_CC,
+    TPMA_ML_PARAMETER_SET,
+    TPMA_OBJECT,
+    Flags8,
+    Flags32,
+    Flags64,
+)
 from tpmwire.commands import unpack_response
-from tpmwire.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC, TPM_RH
+from tpmwire.constants import TPM_CAP, TPM_CC, TPM_HT, TPM_RC, TPM_RH, SignedEnum8
 
 SPEC = Path(__file__).parent / "vectors" / "spec"
 
@@ -25,23 +32,8 @@ RENAMED = {"TPM_ALG_ID": "TPM_ALG", "TPM_ECC_CURVE": "TPM_ECC"}
 
 # Tables for which there is no class, since no command here has a field of them.
 ABSENT = {
-    "TPM_AE",
-    "TPM_AT",
-    "TPM_CLOCK_ADJUST",
-    "TPM_NT",
-    "TPM_NV_INDEX",
-    "TPM_PS",  # a property's value, a plain number to us
-    "TPM_PUB_KEY",
-    "TPMA_HASH_ALGS",
-    "TPMA_ML_PARAMETER_SET",
-    "TPMA_NV",
-    "TPMA_NV_EXP",
-    "TPMA_X509_KEY_USAGE",
-    "TPMI_MLDSA_PARAMETER_SET",
-    "TPMI_MLKEM_PARAMETER_SET",
+    "TPM_NV_INDEX",  # a handle
     "TPMI_YES_NO",  # a bool
-    "TPM_CONSTANTS32",  # TPM_GENERATED, and a limit on derived keys
-    "TPM_HC",  # ranges of handles, made of TPM_HT
 }
 
 # Rows that are no values of their type.
@@ -55,7 +47,21 @@ NO_VALUES = {
     # Bounds and masks of the formats, and the bits that tell the place of a fault.
     "TPM_RC": {"RC_VER1", "RC_MAX_FM0", "RC_FMT1", "RC_WARN", "NOT_USED", "N_MASK"}
     | {"H", "P", "S", *"123456789ABCDEF"},
-    "TPMA_CC": {"commandIndex", "cHandles"},  # numbers among the bits: properties of the class
+    # Numbers among the bits: properties of the class.
+    "TPMA_CC": {"commandIndex", "cHandles"},
+    "TPMA_NV": {"TPM_NT"},
+    "TPMA_NV_EXP": {"TPM_NT"},
+    # Ends that are the choice of each TPM.
+    "TPM_HC": {"PCR_LAST", "TRANSIENT_LAST"}
+    | {f"{kind}_SESSION_LAST" for kind in ("HMAC", "LOADED", "POLICY", "ACTIVE")},
+}
+
+# What stands before the names of a type's constants, where it is not the name of our class.
+PREFIXES = {
+    "TPM_CONSTANTS32": "TPM_",
+    "TPM_CLOCK_ADJUST": "TPM_CLOCK_",
+    "TPMI_MLDSA_PARAMETER_SET": "TPM_",
+    "TPMI_MLKEM_PARAMETER_SET": "TPM_",
 }
 
 
@@ -68,7 +74,7 @@ def short(kind: str, name: str) -> str:
     """A name of the tables without the prefix that our class is named after."""
     if name == "TPM_RS_PW":  # the one TPM_RH that is not called so
         return "RS_PW"
-    return name.removeprefix(f"{kind}_")
+    return name.removeprefix(PREFIXES.get(kind, f"{kind}_"))
 
 
 THEIRS: dict[str, dict[str, int]] = defaultdict(dict)
@@ -102,7 +108,7 @@ def test_a_class_has_the_names_and_values_of_its_table_and_no_others(name: str):
         if row not in NO_VALUES.get(name, set()) and row != "reserved"
     }
     assert {row: int(member) for row, member in OURS[name].__members__.items()} == wanted
-    assert len(wanted) > 1 or name == "TPM_GENERATED"
+    assert len(wanted) > 1 or name in ("TPM_GENERATED", "TPM_PUB_KEY", "TPM_AE")
 
 
 def test_rows_that_are_left_out_are_rows():
@@ -128,19 +134,20 @@ OCTETS = {
     RENAMED.get(row["type"], row["type"]): int(row["limit"])
     for row in read_table("structures.csv")
     if row["kind"] in ("constant", "attributes")
-}
+} | {"TPMI_MLKEM_PARAMETER_SET": 2, "TPMI_MLDSA_PARAMETER_SET": 2}
 
 
 @every_class
 def test_a_class_has_the_width_of_its_table(name: str):
     bits = 8 * OCTETS[name]
     base = OURS[name].__base__
-    assert base.__name__ in (f"Enum{bits}", f"Flags{bits}")
-    assert all(0 <= member < 1 << bits for member in OURS[name].__members__.values())
+    assert base.__name__ in (f"Enum{bits}", f"SignedEnum{bits}", f"Flags{bits}")
+    least = -(1 << bits - 1) if base is SignedEnum8 else 0
+    assert all(least <= member < least + (1 << bits) for member in OURS[name].__members__.values())
 
 
 def mask(flags: Any) -> int:
-    return 0xFF if issubclass(flags, Flags8) else 0xFFFFFFFF
+    return {Flags8: 0xFF, Flags32: 0xFFFFFFFF, Flags64: 0xFFFFFFFFFFFFFFFF}[flags.__base__]
 
 
 @every_flags
@@ -149,6 +156,8 @@ def test_named_and_reserved_bits_are_all_bits(flags: Any):
     numbers = [rows[field] for field in NO_VALUES.get(flags.__name__, ())]
     named = reduce(or_, [*map(int, flags.__members__.values()), *numbers])
     reserved = rows.get("reserved", 0)
+    if flags is TPMA_ML_PARAMETER_SET:  # provisional; the table does not tell the reserved bits
+        reserved = mask(flags) & ~named
     if flags is TPMA_OBJECT:  # version 184 reserves in its tables what its code uses
         reserved &= ~int(TPMA_OBJECT.fixedFirmware)
     assert (named | reserved, named & reserved) == (mask(flags), 0)
@@ -179,7 +188,12 @@ class Shape32(Flags32):
     red = 0x04
 
 
-@pytest.mark.parametrize("flags", [Shape8, Shape32])
+class Shape64(Flags64):
+    round = 0x01
+    red = 0x04
+
+
+@pytest.mark.parametrize("flags", [Shape8, Shape32, Shape64])
 def test_bits_above_the_highest_name_survive(flags: Any):
     full = flags(mask(flags))
     assert int(full & ~flags.red) == mask(flags) - 4
@@ -242,6 +256,6 @@ def test_every_response_code_is_of_a_format():
         assert not format_1 or code & ~0xBF == 0
 
 
-@pytest.mark.parametrize("base", [Flags8, Flags32])
+@pytest.mark.parametrize("base", [Flags8, Flags32, Flags64])
 def test_attributes_of_a_kind_share_their_width(base: Any):
     assert any(issubclass(flags, base) for flags in FLAGS.values())

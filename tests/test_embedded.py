@@ -11,7 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -171,6 +171,7 @@ def test_a_state_that_the_emulator_cannot_read_is_told_with_the_place_of_its_log
 def test_nothing_that_was_loaded_is_there_the_next_time(directory: Path):
     first = Tpm(opened(directory))
     key = first.create_primary(templates.ECC_SIGN)
+    assert not first._transport.keeps_objects
     first.close()
     with Tpm(opened(directory)) as tpm, pytest.raises(TpmError) as caught:
         tpm.persistent(key.handle)
@@ -233,6 +234,23 @@ def test_it_ends_when_its_parent_is_killed(directory: Path):
     assert is_free(directory)
     with closing(opened(directory)) as transport:
         assert len(transport.send(COMMAND)) == 28
+
+
+def test_the_state_is_locked_as_long_as_it_lives_even_without_its_parent(directory: Path):
+    command = [sys.executable, "-c", HOLDER, str(directory)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        pidfd = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            parent.kill()
+            parent.wait(PATIENCE)
+            assert not is_free(directory)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_for_end(pidfd)
+    assert is_free(directory)
 
 
 def test_ctrl_c_in_the_terminal_does_not_reach_it(directory: Path):
@@ -338,10 +356,16 @@ def test_one_that_does_not_answer_is_killed_at_the_end(
     monkeypatch.setattr(embedded, "CLOSE_PATIENCE", 0.05)
     transport = opened(directory)
     pid = transport._child.pid
+    pidfd = os.pidfd_open(pid)
     os.kill(pid, signal.SIGSTOP)
-    transport.close()
-    assert is_gone(pid)
-    assert is_free(directory)
+    try:
+        transport.close()
+        assert is_gone(pid)
+        assert is_free(directory)
+    finally:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
 
 
 def test_an_interrupt_while_it_is_being_closed_waits(directory: Path):

@@ -14,7 +14,6 @@ from conftest import LOADED_OBJECTS, LOADED_SESSIONS, Swtpm, handles
 
 import tpmwire
 from tpmwire.client import Tpm
-from tpmwire.commands import COMMANDS
 from tpmwire.errors import ConfError, tpm_error
 from tpmwire.transport import ENVIRONMENT, connect, parse_conf
 
@@ -93,13 +92,6 @@ def test_each_conf_string_of_the_readme_is_one_and_each_kind_is_in_it():
     known = str(caught.value).partition("known are ")[2].split(", ")
     assert len(known) > 3
     assert {conf.partition(":")[0] for conf in shown} == set(known)
-
-
-def test_the_readme_names_the_commands_that_there_are():
-    listed = re.search(r"the commands are those that SSH keys need: ([^.]+)\.", words(README))
-    assert listed
-    named = re.split(r", | and ", listed[1])
-    assert sorted(named) == sorted(cls.__name__ for cls in COMMANDS.values())
 
 
 def options(text: str) -> set[str]:

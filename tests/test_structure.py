@@ -122,7 +122,7 @@ def test_a_field_can_be_declared_secret_whatever_its_type():
 
 
 def test_octets_left_over_are_a_decode_error():
-    with pytest.raises(DecodeError, match=r"^Point: 1 octets left over$"):
+    with pytest.raises(DecodeError, match=r"^Point: 1 octets left over \(at octet 2\)$"):
         Point.unpack(b"\1\2\3")
 
 

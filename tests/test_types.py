@@ -141,6 +141,14 @@ def test_reserved_attribute_bits_survive():
     assert value.pack() == octets
 
 
+@pytest.mark.parametrize("bit", range(64))
+def test_all_bits_of_an_external_index_survive_what_is_done_to_others(bit: int):
+    attributes = TPMA_NV_EXP(1 << bit)
+    other = TPMA_NV_EXP.PPREAD if bit != 16 else TPMA_NV_EXP.PPWRITE
+    assert (attributes | other) & ~other == attributes
+    assert int(~attributes) == (1 << 64) - 1 - (1 << bit)
+
+
 def test_a_list_that_claims_more_elements_than_there_are_octets_ends_at_once():
     with pytest.raises(DecodeError, match="4294967295 elements claimed"):
         types.TPMS_CAPABILITY_DATA.unpack(bytes.fromhex("00000002 ffffffff 00000000"))

@@ -50,6 +50,7 @@ install_needed() {
         as_root env DEBIAN_FRONTEND=noninteractive \
             apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
         tail -n 20 "$log" >&2
+        rm -f "$log"
         say "The installation failed; the last lines above say why."
         return 1
     fi

@@ -33,6 +33,10 @@ def _positive(value: Any, mask: int) -> Any:
 class Flags64(enum.IntFlag, boundary=enum.KEEP):
     """Attributes of eight octets on the wire."""
 
+    @classmethod
+    def _missing_(cls, value: Any) -> Any:
+        return super()._missing_(_positive(value, 0xFFFFFFFFFFFFFFFF))
+
 
 class TPMA_ALGORITHM(Flags32):
     """What an algorithm can be used for.  [Part 2, 8.2]"""

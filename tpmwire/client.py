@@ -41,7 +41,7 @@ from tpmwire.wire import HasHandle, handle_of
 
 AGAIN = frozenset({TPM_RC.RETRY, TPM_RC.YIELDED, TPM_RC.TESTING, TPM_RC.NV_RATE})
 TRIES = 20
-"""How often a command is sent that the TPM puts off: some 14 seconds with the pauses between."""
+"""How often a command is sent that the TPM puts off: some 13 seconds with the pauses between."""
 
 FLUSHES: dict[type[Command[Any]], str] = {
     FlushContext: "flushHandle",

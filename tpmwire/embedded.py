@@ -5,6 +5,7 @@ the emulator, and it ends when this process does, however that comes about.  Its
 every key, is in one directory: whoever can read that has the keys.  There is no hardware behind it.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -49,11 +50,9 @@ class EmbeddedTransport(SocketTransport):
 
     def _shut_down(self) -> None:
         # Without it the emulator would take a hard power loss for an attack and count it.
-        try:
+        with contextlib.suppress(OSError):
             self._socket.settimeout(CLOSE_PATIENCE)
             self._exchange(_SHUTDOWN_CLEAR)
-        except OSError:
-            self._child.terminate()
 
     def _wait(self) -> None:
         try:

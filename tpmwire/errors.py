@@ -132,7 +132,23 @@ class EncodeError(_PlacedError, ValueError):
 
 
 class DecodeError(_PlacedError):
-    """Octets from outside are not what the specification says; `path` tells the field."""
+    """Octets from outside are not what the specification says; `path` tells the field.
+
+    Where it is known, `octet` tells how many octets were read until then, and `partial` is what
+    they stand for: a value that lacks the fields from there on, only good for being looked at.
+    """
+
+    octet: int | None = None
+    partial: object = None
+
+    def __str__(self) -> str:
+        place = "" if self.octet is None else f" (at octet {self.octet})"
+        return super().__str__() + place
+
+    def with_read(self, partial: object, octet: int | None) -> "DecodeError":
+        """Note what was read until then, and how far that is."""
+        self.partial, self.octet = partial, octet
+        return self
 
 
 class SessionError(Error):

@@ -78,7 +78,8 @@ class LoadedObject:
         self._to_flush = handle >> 24 == TPM_HT.TRANSIENT
 
     def __repr__(self) -> str:
-        return f"<{self.public.type!r} object {self.handle:#010x} {self.name.hex()}>"
+        kind = getattr(self.public.type, "name", self.public.type)
+        return f"<{kind} object {self.handle:#010x} {self.name.hex()}>"
 
     def __enter__(self) -> Self:
         return self

@@ -31,6 +31,7 @@ from tpmwire.wire import (
     Enumeration,
     Union,
     fail,
+    partial_of,
     put_before,
     reason,
 )
@@ -127,6 +128,9 @@ class Record(Construct):  # type: ignore[misc]
                 values[name] = parse(stream, obj, "")
         except ConstructError as error:
             put_before(name, error)
+            if partial_of(error) is not None:
+                values[name] = error.partial
+            error.partial, error.octet = obj, getattr(error, "octet", stream.tell())
             raise
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
@@ -184,7 +188,9 @@ class Structure:
         return hash((type(self), self.pack()))
 
     def __repr__(self) -> str:
-        shown = (f"{f.name}={_shown(self.__dict__[f.name], f.secret)}" for f in self.schema.fields)
+        # Some fields are missing in what a DecodeError brings of a damaged value.
+        there = (field for field in self.schema.fields if field.name in self.__dict__)
+        shown = (f"{f.name}={_shown(self.__dict__[f.name], f.secret)}" for f in there)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def replace(self, **changes: Any) -> Self:
@@ -207,9 +213,11 @@ class Structure:
         """Read the values, one after the other, that all of `data` stands for."""
         stream, values = io.BytesIO(data), []
         while stream.tell() < len(data):
-            obj = cls.__new__(cls)
-            _read(cls.schema, obj, stream)
-            values.append(obj)
+            values.append(cls.__new__(cls))
+            try:
+                _read(cls.schema, values[-1], stream)
+            except DecodeError as error:
+                raise error.with_read(tuple(values), error.octet) from None
         return tuple(values)
 
 
@@ -227,8 +235,11 @@ def parse_into(schema: Record, obj: Structure, data: bytes) -> None:
     """Read the fields in `schema` from all of `data` into `obj`."""
     stream = io.BytesIO(data)
     _read(schema, obj, stream)
-    if stream.tell() != len(data):
-        raise DecodeError(f"{len(data) - stream.tell()} octets left over", type(obj).__name__)
+    end = stream.tell()
+    if end != len(data):
+        raise DecodeError(f"{len(data) - end} octets left over", type(obj).__name__).with_read(
+            obj, end
+        )
 
 
 def _read(schema: Record, obj: Structure, stream: io.BytesIO) -> None:
@@ -237,7 +248,7 @@ def _read(schema: Record, obj: Structure, stream: io.BytesIO) -> None:
         schema.read_into(obj, stream)
     except ConstructError as error:
         place = f"{type(obj).__name__}.{error.path or ''}"
-        raise DecodeError(f"{reason(error)} (before octet {stream.tell()})", place) from None
+        raise DecodeError(reason(error), place).with_read(obj, error.octet) from None
 
 
 def _fields(cls: type[Structure]) -> list[Field]:

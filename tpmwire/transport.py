@@ -6,6 +6,7 @@
     swtpm:host=H,port=P         an swtpm on TCP
     mssim:host=H,port=P         the reference simulator: commands at P, power at P + 1
     embedded:dir=D              an swtpm of our own, as a private child: no hardware behind it
+    pcap:FILE:CONF              any of these, and a recording of what is said, for Wireshark
 
 A transport sends one whole command and brings one whole response: a single write, and for a device
 a single read.  When anything goes wrong in between, the connection is closed, because what comes
@@ -242,11 +243,18 @@ def _open_embedded(directory: str | None) -> Transport:
     return EmbeddedTransport(directory)
 
 
+def _parse_pcap(rest: str) -> Callable[[], Transport]:
+    from tpmwire.recording import parse_recording
+
+    return parse_recording(rest)
+
+
 _PARSERS: dict[str, Callable[[str], Callable[[], Transport]]] = {
     "device": _parse_device,
     "swtpm": _parse_swtpm,
     "mssim": _parse_mssim,
     "embedded": _parse_embedded,
+    "pcap": _parse_pcap,
 }
 
 

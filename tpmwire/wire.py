@@ -6,7 +6,8 @@ construct do not keep it (`Prefixed` passes over what its content leaves unread,
 reserved bits, `Switch` reads nothing where no case fits), so the few that TPM 2.0 needs are here.
 
 A construct that fails names only its own place.  Each level around it puts its own name in front on
-the way out (`put_before`), so that a value that fits pays nothing for error messages.
+the way out (`put_before`), and adds what it has read until then (`partial`) and how far that is
+(`octet`), so that a value that fits pays nothing for error messages.
 """
 
 import enum
@@ -62,9 +63,19 @@ def reason(error: ConstructError) -> str:
     return text.partition("\n")[2] if text.startswith("Error in path") else text
 
 
-def fail(message: str) -> ConstructError:
-    """Make the error of a construct of ours; those around it add the place."""
-    return ConstructError(message, path=None)
+def fail(message: str, partial: Any = None) -> ConstructError:
+    """Make the error of a construct of ours; those around it add the place.
+
+    `partial` is as much of the value as could be read, or None.
+    """
+    error = ConstructError(message, path=None)
+    error.partial = partial
+    return error
+
+
+def partial_of(error: ConstructError) -> Any:
+    """Return as much of the value as could be read before `error`, or None."""
+    return getattr(error, "partial", None)
 
 
 def take(stream: Any, size: int) -> bytes:
@@ -205,7 +216,7 @@ class Buffer(Construct):  # type: ignore[misc]
             raise fail(f"{size} octets where {self.limit} is the most")
         data: bytes = stream.read(size)
         if len(data) != size:
-            raise fail(f"{size} octets wanted, {len(data)} left")
+            raise fail(f"{size} octets wanted, {len(data)} left", data)
         return data
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
@@ -233,11 +244,27 @@ class Sized(Subconstruct):  # type: ignore[misc]
         size = int.from_bytes(take(stream, 2), "big")
         if size == 0 and self.optional:
             return None
-        inner = io.BytesIO(take(stream, size))
-        obj = self.subcon._parse(inner, context, path)
-        if inner.tell() != size:
-            raise fail(f"{size - inner.tell()} octets left over of {size}")
+        data = stream.read(size)
+        if len(data) != size:
+            raise self._cut(data, size, context)
+        inner = io.BytesIO(data)
+        try:
+            obj = self.subcon._parse(inner, context, path)
+            if inner.tell() != size:
+                raise fail(f"{size - inner.tell()} octets left over of {size}", obj)
+        except ConstructError as error:
+            error.octet = stream.tell() - size + getattr(error, "octet", inner.tell())
+            raise
         return obj
+
+    def _cut(self, data: bytes, size: int, context: Any) -> ConstructError:
+        """Make the error for a content that ends too early, with what there is of it."""
+        error = fail(f"{size} octets wanted, {len(data)} left")
+        try:
+            error.partial = self.subcon._parse(io.BytesIO(data), context, "")
+        except ConstructError as inner:
+            error.partial = partial_of(inner)
+        return error
 
     def _build(self, obj: Any, stream: Any, context: Any, path: Any) -> None:
         data = self._content(obj, context, path)
@@ -273,6 +300,8 @@ class Counted(Subconstruct):  # type: ignore[misc]
                 elements.append(self.subcon._parse(stream, context, path))
         except ConstructError as error:
             put_before(f"[{len(elements)}]", error)
+            last = partial_of(error)
+            error.partial = (*elements, last) if last is not None else tuple(elements)
             raise
         return tuple(elements)
 
@@ -358,3 +387,14 @@ def _refuse_absurd(count: int, stream: Any) -> None:
     stream.seek(here)
     if count > left:
         raise fail(f"{count} elements claimed, {left} octets left")
+
+
+def leaf(subcon: Construct, context: Any) -> Construct:
+    """Find the construct of the values at the bottom of a TPML, a TPMU and what else is around."""
+    while True:
+        if isinstance(subcon, Union):
+            subcon = subcon.cases[getattr(context, subcon.selector)]
+        elif not hasattr(subcon, "subcon"):
+            return subcon
+        else:
+            subcon = subcon.subcon

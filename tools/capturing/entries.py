@@ -60,9 +60,11 @@ def chosen(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
     seen = set()
     for entry in sorted(entries, key=lambda entry: (not entry.own, not entry.fields)):
         there = files[entry.command]
-        kind = entry.command, entry.received[12:20], _sessions(entry)
         # The same question about capabilities is asked by every program, and the answer differs.
-        answer = "" if entry.command == "GetCapability" else entry.received
+        asks = entry.command == "GetCapability"
+        group = entry.sent[20:36] if asks else ""
+        kind = entry.command, entry.received[12:20], group, _sessions(entry)
+        answer = "" if asks else entry.received
         exchange = entry.command, entry.sent, entry.received[12:20], answer
         if entry.own:
             wanted = exchange not in seen and (kind not in seen or len(there) < MOST)

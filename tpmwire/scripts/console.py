@@ -1,23 +1,22 @@
-"""What the scripts share: exit codes, messages, signals, prompts for PINs."""
+"""What the scripts share: exit codes, messages, signals, signs of life."""
 
 import argparse
 import contextlib
-import getpass
+import io
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from tpmwire.embedded import default_directory
 from tpmwire.errors import ConfError, Error
 from tpmwire.transport import ENVIRONMENT, InterruptsHeld, parse_conf
 
 FAILED, USAGE = 1, 2
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 TPM_HELP = (
     "the TPM to use: device:/dev/tpmrm0 (the default), swtpm:path=SOCKET, "
@@ -36,23 +35,25 @@ class UsageError(UserError):
 
 def run(program: str, main: Callable[[], int]) -> int:
     """Run a script's work; what it raises becomes a message and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    _prepare_streams()
+    for number in _INTERRUPTS:
+        # What `nohup` wants ignored stays so.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    code = FAILED
     try:
-        return main()
-    except KeyboardInterrupt:
-        say(f"\n{program}: interrupted; nothing was changed")
+        return _complete(main)
     except BrokenPipeError:
-        # Whoever read our output has gone; keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass  # whoever read our output has gone
+    except KeyboardInterrupt:
+        say(f"\n{program}: interrupted")
     except OSError as error:
         say(f"{program}: {explain(error)}")
-    except (UsageError, ConfError) as error:
-        say(f"{program}: {error}")
-        return USAGE
     except Error as error:
         say(f"{program}: {error}")
-    return FAILED
+        code = USAGE if isinstance(error, UsageError | ConfError) else FAILED
+    _settle(sys.stdout)
+    return code
 
 
 def conf(text: str) -> str:
@@ -72,8 +73,20 @@ def explain(error: OSError) -> str:
 
 
 def say(text: str) -> None:
-    """Print to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    """Print to standard error; if nobody can read it, that is no reason to fail."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        _settle(sys.stderr)
+
+
+def report(program: str, text: str) -> None:
+    """Print what was done; it stays done if standard output cannot take the news."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        say(f"{program}: standard output: {explain(error)}")
+        _settle(sys.stdout)
 
 
 def warn_of_emulator(program: str, conf: str | None) -> None:
@@ -85,54 +98,6 @@ def warn_of_emulator(program: str, conf: str | None) -> None:
             f"{program}: this is an emulated TPM: its keys have no hardware behind them, only the "
             f"files in {place or default_directory()}"
         )
-
-
-def terminal() -> bool:
-    """Tell whether somebody is there to be asked."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
-
-
-def confirm(question: str) -> bool:
-    """Ask a question on the terminal; anything but y or yes means no."""
-    print(question, end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def ask_new_pin(prompt: str) -> str:
-    """Ask for a new PIN twice, without showing it; UserError if the two differ."""
-    first = getpass.getpass(f"{prompt} (empty for no PIN): ")
-    if first and getpass.getpass("Enter same PIN again: ") != first:
-        raise UserError("the PINs do not match")
-    return first
-
-
-def ask_pin(prompt: str) -> bytes:
-    """Ask for the PIN of a key, as ssh asks for a passphrase.
-
-    By the program $SSH_ASKPASS where there is a display, or wherever $SSH_ASKPASS_REQUIRE is
-    "force" or "prefer"; else on the terminal.  UserError if nobody can be asked or gives an answer.
-    """
-    require = os.environ.get("SSH_ASKPASS_REQUIRE", "")
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    wanted = require in ("force", "prefer") or (display and not terminal())
-    if wanted and require != "never":
-        return _askpass(prompt)
-    if not terminal():
-        raise UserError("nobody can be asked for the PIN: set SSH_ASKPASS and SSH_ASKPASS_REQUIRE")
-    return getpass.getpass(prompt).encode()
-
-
-def _askpass(prompt: str) -> bytes:
-    program = os.environ.get("SSH_ASKPASS") or shutil.which("ssh-askpass")
-    if not program:
-        raise UserError("nobody can be asked for the PIN: SSH_ASKPASS names no program")
-    try:
-        answer = subprocess.run([program, prompt], stdout=subprocess.PIPE, check=False)
-    except OSError as error:
-        raise UserError(f"{program}: {error.strerror}") from None
-    if answer.returncode != 0:
-        raise UserError("the PIN was not given")
-    return answer.stdout.split(b"\n")[0].rstrip(b"\r")
 
 
 @contextlib.contextmanager
@@ -164,5 +129,39 @@ def _tick(text: str, done: threading.Event) -> None:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _complete(main: Callable[[], int]) -> int:
+    """Do the work, and see its output off."""
+    try:
+        code = main()
+    except SystemExit as end:  # argparse's, after --help or a wrong option
+        code = int(end.code or 0)
+    sys.stdout.flush()
+    return code
+
+
+def _prepare_streams() -> None:
+    """Open what the caller has closed, or a file of ours would become standard output.
+
+    What is printed may have octets of the command line in it that are no text.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+
+
+def _settle(stream: TextIO) -> None:
+    """Drop what a stream does not take, lest Python try again and complain at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
+    # One is enough: a second one would break off what the first has to have cleaned up.
+    for another in _INTERRUPTS:
+        signal.signal(another, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""What tools/bench measures that needs more than a few lines."""

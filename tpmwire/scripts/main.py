@@ -1,0 +1,70 @@
+"""tpmwire: look at a TPM, and at what is said to it.
+
+Each subcommand is a module beside this one with a function `register(parser)`; only the one that is
+wanted is imported.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import tpmwire
+from tpmwire.scripts import console
+
+PROGRAM = "tpmwire"
+
+SUBCOMMANDS = {
+    "decode": "show commands and responses so that people can read them",
+    "info": "tell what TPM this is and how it is doing",
+    "record": "run a program and record what it says to the TPM",
+}
+
+EPILOG = """\
+examples:
+  tpmwire info                         what is known of this machine's TPM
+  tpmwire decode swtpm.log             what a program said to an emulator
+  tpmwire decode 80010000000c0000017b0010
+  tpmwire record --out a.pcapng -- tpmwire-keygen -f key
+  tpmwire decode --help                more about one of them
+
+exit codes: 0 done, 1 failed, 2 wrong usage
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script; the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    return console.run(PROGRAM, lambda: _run(given))
+
+
+def _run(arguments: list[str]) -> int:
+    options, unknown = _parser(arguments).parse_known_args(arguments)
+    if unknown:
+        options.subparser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    code: int = options.run(options)
+    return code
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Look at a TPM, and at what is said to it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
+    below = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), "")
+    for name, summary in SUBCOMMANDS.items():
+        subparser = below.add_parser(
+            name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        subparser.set_defaults(subparser=subparser)
+        if name == wanted:
+            importlib.import_module(f"tpmwire.scripts.{name}").register(subparser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
