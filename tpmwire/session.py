@@ -234,6 +234,11 @@ class HmacSession:
         self.ended = False
         self._bound = start.bound and (start.bound.name, stripped(start.bound.auth))
 
+    @property
+    def name(self) -> bytes:
+        """The Name of a session is its handle."""
+        return handle_name(self.handle)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.handle:#010x}>"
 
