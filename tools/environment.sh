@@ -2,7 +2,7 @@
 #
 #   need PROGRAM PACKAGE     remember that a program is wanted, and which Debian package has it
 #   install_needed           install the packages of all programs that are missing
-#   make_venv EXTRA          a virtual environment in .venv with tpmwire and the extra "test" or "dev"
+#   make_venv EXTRA          a virtual environment in .venv with tpmwire and an extra, such as "test"
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -75,7 +75,10 @@ find_python() {
 make_venv() {
     local extra=$1 python mark
     mark=.venv/.tpmwire-$extra
-    if [ "$mark" -nt setup.cfg ] || [ .venv/.tpmwire-dev -nt setup.cfg ]; then
+    if [ "$mark" -nt setup.cfg ]; then
+        return
+    fi
+    if [ "$extra" != fuzz ] && [ .venv/.tpmwire-dev -nt setup.cfg ]; then
         return
     fi
     python=$(find_python)

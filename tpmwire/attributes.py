@@ -4,6 +4,7 @@ Reserved bits that a TPM sets survive: a Name is computed over them too.
 """
 
 import enum
+import functools
 from typing import Any
 
 # `~flag` looks up a negative number, of which enum itself would keep no bits above the highest one
@@ -23,11 +24,7 @@ class Flags32(enum.IntFlag, boundary=enum.KEEP):
 
     @classmethod
     def _missing_(cls, value: Any) -> Any:
-        return super()._missing_(_positive(value, 0xFFFFFFFF))
-
-
-def _positive(value: Any, mask: int) -> Any:
-    return value & mask if isinstance(value, int) and value < 0 else value
+        return _combination(cls, _positive(value, 0xFFFFFFFF))
 
 
 class Flags64(enum.IntFlag, boundary=enum.KEEP):
@@ -35,7 +32,26 @@ class Flags64(enum.IntFlag, boundary=enum.KEEP):
 
     @classmethod
     def _missing_(cls, value: Any) -> Any:
-        return super()._missing_(_positive(value, 0xFFFFFFFFFFFFFFFF))
+        return _combination(cls, _positive(value, 0xFFFFFFFFFFFFFFFF))
+
+
+def _positive(value: Any, mask: int) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"an integer wanted, not {type(value).__name__}")
+    return value & mask if value < 0 else int(value)
+
+
+@functools.lru_cache(maxsize=1024)
+def _combination(cls: type[enum.IntFlag], value: int) -> Any:
+    """Make the value of `cls` that has no name of its own.
+
+    enum would keep each one for ever, so whoever sends words of 32 random bits could fill the
+    memory of a process that reads them.  The latest ones are kept here, as making one is slow.
+    """
+    made = enum.Flag._missing_.__func__(cls, value)  # type: ignore[attr-defined]
+    if made._name_ not in cls.__members__:
+        cls._value2member_map_.pop(value, None)
+    return made
 
 
 class TPMA_ALGORITHM(Flags32):

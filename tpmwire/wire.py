@@ -14,6 +14,7 @@ import enum
 import io
 import struct
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from construct import Construct, ConstructError, Subconstruct
@@ -140,7 +141,8 @@ class Attributes(Integer):
 
     def __init__(self, flags: type[enum.IntFlag], width: int) -> None:
         self.flags = flags
-        super().__init__(width, interpret=flags)
+        # The same few words come again and again, and enum takes its time.
+        super().__init__(width, interpret=lru_cache(maxsize=1024)(flags))
 
 
 class Handle(Integer):

@@ -1,0 +1,1 @@
+"""What tools/fuzz fuzzes, and from where it begins."""
