@@ -753,3 +753,32 @@ def test_tpm2_tools_load_a_file_of_ours_and_call_it_by_its_name(swtpm: Swtpm, tm
     printed = run("tpm2_load", "-r", path, "-c", tmp_path / "context", conf=swtpm.conf)
     run("tpm2_flushcontext", "-t", conf=swtpm.conf)
     assert f"name: {name}" in printed.splitlines()
+
+
+# --- the Name of the parent ---------------------------------------------------------------------
+
+PARENT = bytes.fromhex("000b" + "5a" * 32)
+
+
+def test_the_name_of_the_parent_stands_before_the_key_and_comes_back():
+    text = PLAIN.replace(parent_name=PARENT).to_pem()
+    first, rest = text.split("\n", 1)
+    assert first == "Parent-Name: 000b" + "5a" * 32
+    assert rest == PLAIN.to_pem()
+    assert KeyFile.from_pem(text).parent_name == PARENT
+    assert KeyFile.from_pem(rest).parent_name == b""
+
+
+@pytest.mark.parametrize("text", ["a key\n", "Name: 00\n", "parent-name: 00\n", "\n\n"])
+def test_other_text_before_a_key_is_no_name(text: str):
+    assert KeyFile.from_pem(text + PLAIN.to_pem()) == PLAIN
+
+
+def test_a_name_behind_the_key_is_none():
+    assert KeyFile.from_pem(PLAIN.to_pem() + "Parent-Name: 00\n") == PLAIN
+
+
+@pytest.mark.parametrize("value", ["00 0", "xy", "\xe9"])
+def test_a_name_that_is_not_hexadecimal_is_a_key_file_error(value: str):
+    with pytest.raises(KeyFileError, match="Parent-Name is not hexadecimal"):
+        KeyFile.from_pem(f"Parent-Name: {value}\n{PLAIN.to_pem()}")

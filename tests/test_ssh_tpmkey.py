@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from between import Between
 from conftest import Swtpm, left_loaded
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -13,15 +14,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import load_ssh_public_key
 from ssh_fixtures import strings
+from test_parents import persistent
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.constants import TPM_ALG, TPM_ECC, TPM_RC, TPM_RH
+from tpmwire.constants import TPM_ALG, TPM_CC, TPM_ECC, TPM_RC, TPM_RH
 from tpmwire.errors import Error, KeyFileError, TpmError
 from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, SEALED, KeyFile
+from tpmwire.parents import open_parent
 from tpmwire.ssh.keys import UnsupportedKeyError, public_blob
 from tpmwire.ssh.tpmkey import TpmKey
-from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SIGN, ecc_sign
+from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SIGN, ecc_sign, without_lockout
 from tpmwire.transport import connect
 from tpmwire.types import (
     TPMS_ECC_POINT,
@@ -197,6 +200,61 @@ def test_a_key_of_another_tpm_is_refused_with_the_reason(swtpm: Swtpm):
     with pytest.raises(TpmError, match="another TPM") as caught:
         tpm_key(swtpm, keyfile.replace(parent=TPM_RH.OWNER)).sign(b"data", 0)
     assert caught.value.code == TPM_RC.INTEGRITY
+
+
+def test_a_key_says_where_its_parent_is_if_it_was_moved(swtpm: Swtpm):
+    keyfile = named(swtpm, made_in(swtpm, ECC_SIGN, hierarchy=TPM_RH.ENDORSEMENT))
+    assert tpm_key(swtpm, keyfile).sign(b"data", 0)
+    with pytest.raises(KeyFileError, match="right one is the primary key of the endorsement"):
+        tpm_key(swtpm, keyfile.replace(parent=TPM_RH.OWNER)).sign(b"data", 0)
+
+
+def test_a_key_of_another_tpm_is_told_from_a_damaged_one_by_the_name_of_the_parent(swtpm: Swtpm):
+    keyfile = named(swtpm, made_in(swtpm, ECC_SIGN))
+    turned = bytes([*keyfile.private[:-1], keyfile.private[-1] ^ 1])
+    with pytest.raises(TpmError, match="the private part is damaged"):
+        tpm_key(swtpm, keyfile.replace(private=turned)).sign(b"data", 0)
+    elsewhere = keyfile.parent_name[:-1] + bytes([keyfile.parent_name[-1] ^ 1])
+    with pytest.raises(KeyFileError, match="another TPM, or was cleared"):
+        tpm_key(swtpm, keyfile.replace(parent_name=elsewhere)).sign(b"data", 0)
+
+
+def test_nobody_is_sent_a_pin_under_another_parent(swtpm: Swtpm):
+    keyfile = named(swtpm, made_in(swtpm, ECC_SIGN, b"1234"))
+    other = keyfile.replace(parent_name=b"\0\x0b" + bytes(32))
+    transport = Between(connect(swtpm.conf))
+    with pytest.raises(KeyFileError):
+        TpmKey(other, "id", lambda: Tpm(transport), lambda prompt: b"1234").sign(b"data", 0)
+    assert not {TPM_CC.Load, TPM_CC.Sign, TPM_CC.StartAuthSession} & set(transport.codes)
+
+
+@pytest.mark.parametrize(("pin", "commands"), [(b"1234", 4), (b"", 3)])
+def test_a_signature_under_a_persistent_parent_takes_few_commands(
+    swtpm: Swtpm, pin: bytes, commands: int
+):
+    """The first one asks for the parent; the others know it."""
+    with Tpm(connect(swtpm.conf)) as tpm, persistent(tpm, ECC_SRK) as name:
+        with open_parent(tpm, 0x81000001) as parent:
+            made = parent.create(without_lockout(ECC_SIGN), pin)
+        keyfile = KeyFile(*(made.outPublic, made.outPrivate, 0x81000001, not pin), parent_name=name)
+        tpm._transport.close()
+        transports: list[Between] = []
+
+        def open_tpm() -> Tpm:
+            transports.append(Between(connect(swtpm.conf)))
+            return Tpm(transports[-1])
+
+        key = TpmKey(keyfile, "id", open_tpm, lambda prompt: pin)
+        for _ in range(3):
+            assert verify(key.blob, key.sign(b"data", 0), b"data", hashes.SHA256())
+        tpm._transport = connect(swtpm.conf)
+    assert [len(transport.sent) for transport in transports] == [commands + 1, commands, commands]
+
+
+def named(swtpm: Swtpm, keyfile: KeyFile) -> KeyFile:
+    """Add the Name of its parent to a key file."""
+    with Tpm(connect(swtpm.conf)) as tpm, open_parent(tpm, keyfile.parent) as parent:
+        return keyfile.replace(parent_name=parent.name)
 
 
 def test_a_parent_that_the_tpm_does_not_have_is_named(swtpm: Swtpm):

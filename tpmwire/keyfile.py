@@ -48,6 +48,7 @@ SEALED = "2.23.133.10.1.5"
 LEGACY_LOADABLE = "2.23.133.10.2"
 
 LABEL = "TSS2 PRIVATE KEY"
+_PARENT_NAME = "Parent-Name"
 _BEGIN, _END = f"-----BEGIN {LABEL}-----".encode(), f"-----END {LABEL}-----".encode()
 
 _EMPTY_AUTH, _POLICY, _AUTH_POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA3, 0xA4, 0xA5
@@ -115,8 +116,8 @@ class KeyFile:
     """The content of a key file.
 
     `parent` is a hierarchy (the primary key made by a well-known template there) or the handle of
-    a persistent key.  `others` are the other elements, as DER: policies, and what is not understood
-    here.
+    a persistent key.  `parent_name` is the Name it had when the key was made, if that is known.
+    `others` are the other elements, as DER: policies, and what is not understood here.
     """
 
     public: TPMT_PUBLIC
@@ -127,6 +128,7 @@ class KeyFile:
     rsa_parent: bool = False
     kind: str = LOADABLE
     others: tuple[bytes, ...] = ()
+    parent_name: bytes = b""
 
     @classmethod
     def from_pem(cls, text: bytes | str) -> Self:
@@ -136,7 +138,7 @@ class KeyFile:
             der = base64.b64decode(_framed(data), validate=True)
         except binascii.Error:
             raise KeyFileError(f"the {LABEL} is not base64") from None
-        return cls.from_der(der)
+        return cls.from_der(der).replace(parent_name=_parent_name(data))
 
     @classmethod
     def from_der(cls, der: bytes) -> Self:
@@ -194,10 +196,16 @@ class KeyFile:
         return [kind, *sorted(optional, key=_tag_order), *_parted(asn1.encode_der(required))]
 
     def to_pem(self) -> str:
-        """Write the PEM form, in lines of 64."""
+        """Write the PEM form, in lines of 64.
+
+        The Name of the parent stands before it, where every reader passes over it. [RFC 7468, 5.2]
+        """
         body = base64.b64encode(self.to_der()).decode("ascii")
         lines = (body[start : start + 64] for start in range(0, len(body), 64))
-        return "\n".join((f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""))
+        before = [f"{_PARENT_NAME}: {self.parent_name.hex()}"] if self.parent_name else []
+        return "\n".join(
+            (*before, f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", "")
+        )
 
     def replace(self, **changes: Any) -> Self:
         """Make a copy with some fields changed."""
@@ -250,6 +258,19 @@ def _framed(data: bytes) -> bytes:
     except ValueError:
         raise KeyFileError(f"no {LABEL} in it") from None
     return b"".join(b"".join(lines[begin:end]).split())
+
+
+def _parent_name(data: bytes) -> bytes:
+    """Find the Name of the parent in the text before a key; KeyFileError if it is none."""
+    text, _, _ = data.partition(_BEGIN)
+    for line in text.splitlines():
+        label, _, value = line.partition(b":")
+        if label == _PARENT_NAME.encode():
+            try:
+                return bytes.fromhex(value.decode("ascii"))
+            except ValueError:
+                raise KeyFileError(f"its {_PARENT_NAME} is not hexadecimal") from None
+    return b""
 
 
 def _check(elements: list[asn1.TLV]) -> None:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from tpmwire.client import Tpm
 from tpmwire.commands.capability import GetCapability
 from tpmwire.constants import TPM_CAP, TPM_HT, TPM_RC, TPM_RH
-from tpmwire.errors import Error, KeyFileError, TpmError
+from tpmwire.errors import Error, KeyFileError, SessionError, TpmError
+from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject, is_storage
 from tpmwire.templates import ECC_SRK, RSA_SRK
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -22,26 +23,58 @@ HIERARCHIES = {
 }
 
 
-def open_parent(tpm: Tpm, parent: int, *, rsa: bool = False, auth: bytes = b"") -> LoadedObject:
+def open_parent(
+    tpm: Tpm,
+    parent: int,
+    *,
+    rsa: bool = False,
+    auth: bytes = b"",
+    name: bytes = b"",
+    known: TPMT_PUBLIC | None = None,
+) -> LoadedObject:
     """Open the parent that a key file names, to be used as a context manager.
 
     A hierarchy means the primary key of the well-known template in it, `rsa` that of the RSA
-    template; `auth` is the hierarchy's authorization, or that of a persistent key.  Raises
-    KeyFileError for what can be no parent, TpmError if the TPM refuses.
+    template; `auth` is the hierarchy's authorization, or that of a persistent key.  `name` is the
+    Name that it had when the key was made: if it has another one, nothing is sent to it.  `known`
+    is the public area that it had before: a persistent key is then not asked for it again, as with
+    another one at its handle no key of the file could be loaded.
+
+    Raises KeyFileError for what can be no parent, or is not the right one; TpmError if the TPM
+    refuses.
     """
     if parent in HIERARCHIES.values():
-        return tpm.create_primary(RSA_SRK if rsa else ECC_SRK, parent, auth)
-    if parent >> 24 != TPM_HT.PERSISTENT:
+        opened = tpm.create_primary(RSA_SRK if rsa else ECC_SRK, parent, auth)
+    elif parent >> 24 != TPM_HT.PERSISTENT:
         raise KeyFileError(f"parent {parent:#010x} is neither a hierarchy nor a persistent key")
+    elif known is not None:
+        opened = tpm.adopt(parent, known, object_name(known), auth)
+    else:
+        opened = _persistent(tpm, parent, auth)
+    if name:
+        _pin(tpm, opened, name)
+    return opened
+
+
+def _persistent(tpm: Tpm, handle: int, auth: bytes) -> LoadedObject:
     try:
-        found = tpm.persistent(parent, auth)
+        found = tpm.persistent(handle, auth)
     except TpmError as error:
         if error.code != TPM_RC.HANDLE:
             raise
-        raise KeyFileError(f"its parent {parent:#010x} is not in this TPM") from None
+        raise KeyFileError(f"its parent {handle:#010x} is not in this TPM") from None
     if not is_storage(found.public):
-        raise KeyFileError(f"{parent:#010x} is no storage key, so no key can be under it")
+        raise KeyFileError(f"{handle:#010x} is no storage key, so no key can be under it")
     return found
+
+
+def _pin(tpm: Tpm, opened: LoadedObject, name: bytes) -> None:
+    try:
+        opened.pin(name)
+    except SessionError:
+        with opened:
+            reason = _what_is_wrong(tpm, opened, name)
+        raise KeyFileError(f"its parent is another key than when it was made: {reason}") from None
 
 
 def default_parent(tpm: Tpm) -> int:

@@ -72,7 +72,11 @@ def make_key(tpm: Tpm, template: TPMT_PUBLIC, parent: int | None, pin: bytes) ->
     with open_parent(tpm, handle) as storage:
         made = storage.create(template, auth=pin)
     return KeyFile(
-        public=made.outPublic, private=made.outPrivate, parent=handle, empty_auth=not pin
+        public=made.outPublic,
+        private=made.outPrivate,
+        parent=handle,
+        empty_auth=not pin,
+        parent_name=storage.name,
     )
 
 

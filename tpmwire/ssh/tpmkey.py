@@ -9,11 +9,13 @@ from tpmwire.client import Tpm
 from tpmwire.commands.signing import Sign
 from tpmwire.errors import KeyFileError, PolicyError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
+from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
-from tpmwire.parents import open_parent
+from tpmwire.parents import load, open_parent
 from tpmwire.ssh.keypolicy import ways
 from tpmwire.ssh.keys import SignatureAlgorithm, public_blob, signature_algorithm, signature_blob
 from tpmwire.types.algorithms import TPMT_SIGNATURE
+from tpmwire.types.objects import TPMT_PUBLIC
 
 TPM_IN_USE = Lock()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
@@ -38,6 +40,7 @@ class TpmKey:
         self.blob = public_blob(keyfile.public)
         _check(keyfile)
         self._open_tpm, self._ask = open_tpm, ask_pin
+        self._parent: TPMT_PUBLIC | None = None
 
     def sign(self, data: bytes, flags: int) -> bytes:
         """Make an SSH signature of `data`.
@@ -81,10 +84,22 @@ class TpmKey:
         with (
             TPM_IN_USE,
             self._open_tpm() as tpm,
-            open_parent(tpm, file.parent, rsa=file.rsa_parent) as parent,
-            parent.load(file.private, file.public, pin) as key,
+            self._open_parent(tpm) as parent,
+            load(
+                *(tpm, parent, file.private, file.public),
+                auth=pin,
+                parent_name=file.parent_name or parent.name,
+            ) as key,
         ):
             yield tpm, key
+
+    def _open_parent(self, tpm: Tpm) -> LoadedObject:
+        """Open the parent, which has to be the one that made the key, or was there before."""
+        file, known = self.keyfile, self._parent
+        name = file.parent_name or (object_name(known) if known else b"")
+        opened = open_parent(tpm, file.parent, rsa=file.rsa_parent, name=name, known=known)
+        self._parent = opened.public
+        return opened
 
 
 def _check(keyfile: KeyFile) -> None:
