@@ -286,7 +286,7 @@ class Tpm:
                 if handle := _loaded_by(response, command):
                     self._forget(handle)
                 raise
-            if code == TPM_RC.SUCCESS:
+            if not code:
                 return tag, response
             if code not in AGAIN:
                 break

@@ -20,6 +20,7 @@ from tpmwire.session import HasEntity, HmacUse, PasswordSession, Use
 from tpmwire.wire import handle_of
 
 R = TypeVar("R", bound=Response)
+_SESSIONS = TPM_ST.SESSIONS
 
 
 class Exchange(Generic[R]):
@@ -61,7 +62,7 @@ class Exchange(Generic[R]):
         """
         areas = self._command.RESPONSE.AREAS
         handles, self._answer, answers = split_response(tag, octets, areas)
-        if (tag == TPM_ST.SESSIONS) != bool(self._uses):
+        if (tag == _SESSIONS) != bool(self._uses):
             raise DecodeError("the tag is not that of the command", areas.cls.__name__)
         if len(answers) != len(self._uses):
             sent = f"{len(answers)} authorizations where {len(self._uses)} were sent"

@@ -26,6 +26,8 @@ from tpmwire.wire import Buffer, Sealed, Sized
 
 HEADER = struct.Struct(">HII")
 _SIZE = struct.Struct(">I")
+# Python 3.11 looks a member of an enumeration up by a function call each time.
+_SESSIONS, _NO_SESSIONS, _SUCCESS = TPM_ST.SESSIONS, TPM_ST.NO_SESSIONS, TPM_RC.SUCCESS
 
 COMMANDS: "dict[int, type[Command[Any]]]" = {}
 
@@ -164,12 +166,12 @@ class CommandFrame:
         known = COMMANDS.get(code)
         if known is None:
             return cls(tag, code, None, body=data[HEADER.size :])
-        if tag not in (TPM_ST.SESSIONS, TPM_ST.NO_SESSIONS):
+        if tag not in (_SESSIONS, _NO_SESSIONS):
             raise DecodeError(f"tag {tag:#06x} is none of a command", known.__name__)
         end = HEADER.size + known.AREAS.handle_size
         handles, rest = data[HEADER.size : end], data[end:]
         authorizations: tuple[TPMS_AUTH_COMMAND, ...] = ()
-        if tag == TPM_ST.SESSIONS:
+        if tag == _SESSIONS:
             area, rest = _split_sized(rest, f"{known.__name__}.authorizationSize")
             authorizations = TPMS_AUTH_COMMAND.unpack_series(area)
             if not authorizations:
@@ -198,7 +200,7 @@ class ResponseFrame:
         body = self.body
         if self.response is not None:
             handles, parameters = self.response.AREAS.write(self.response)
-            if self.tag == TPM_ST.SESSIONS:
+            if self.tag == _SESSIONS:
                 parameters = _SIZE.pack(len(parameters)) + parameters
             body = handles + parameters + b"".join(a.pack() for a in self.authorizations)
         return HEADER.pack(self.tag, HEADER.size + len(body), self.code) + body
@@ -207,12 +209,12 @@ class ResponseFrame:
     def unpack(cls, data: bytes, areas: Areas | None) -> Self:
         """Read a whole response buffer; DecodeError if it is not one."""
         tag, code = split_response_header(data)
-        if code != TPM_RC.SUCCESS or areas is None:
+        if code != _SUCCESS or areas is None:
             return cls(tag, code, body=data[HEADER.size :])
         handles, parameters, authorizations = split_response(tag, data, areas)
         encrypted = any(a.sessionAttributes & TPMA_SESSION.encrypt for a in authorizations)
         response = areas.read(handles + parameters, encrypted=encrypted)
-        return cls(TPM_ST(tag), TPM_RC.SUCCESS, response, authorizations)
+        return cls(TPM_ST(tag), _SUCCESS, response, authorizations)
 
 
 def unpack_command(data: bytes) -> CommandFrame:
@@ -237,7 +239,7 @@ def command_buffer(
     if area:
         area = _SIZE.pack(len(area)) + area
     body = handles + area + parameters
-    tag = TPM_ST.SESSIONS if area else TPM_ST.NO_SESSIONS
+    tag = _SESSIONS if area else _NO_SESSIONS
     return HEADER.pack(tag, HEADER.size + len(body), code) + body
 
 
@@ -254,7 +256,7 @@ def split_header(data: bytes) -> tuple[int, int]:
 def split_response_header(data: bytes) -> tuple[int, int]:
     """Read tag and response code of a whole response; one that tells an error is nothing else."""
     tag, code = split_header(data)
-    if code != TPM_RC.SUCCESS and len(data) != HEADER.size:
+    if code != _SUCCESS and len(data) != HEADER.size:
         raise DecodeError(f"{len(data)} octets where an error has {HEADER.size}", "response")
     return tag, code
 
@@ -270,9 +272,9 @@ def split_response(
         raise DecodeError(
             f"{areas.handle_size} octets wanted, {len(handles)} left", f"{name}.handle"
         )
-    if tag == TPM_ST.NO_SESSIONS:
+    if tag == _NO_SESSIONS:
         return handles, rest, ()
-    if tag != TPM_ST.SESSIONS:
+    if tag != _SESSIONS:
         raise DecodeError(f"tag {tag:#06x} is none of a response", name)
     parameters, rest = _split_sized(rest, f"{name}.parameterSize")
     return handles, parameters, TPMS_AUTH_RESPONSE.unpack_series(rest)
