@@ -3,53 +3,24 @@
 The TPM takes an empty HMAC where the key of the HMAC is empty.  [Part 1, 17.6]
 """
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
-from tpmwire.attributes import TPMA_SESSION
 from tpmwire.client import Tpm
-from tpmwire.commands import Command, FlushContext, StartAuthSession
-from tpmwire.constants import TPM_ALG, TPM_RH, TPM_SE
-from tpmwire.errors import SessionError
-from tpmwire.types import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE, TPMT_SYM_DEF
+from tpmwire.commands import Command
+from tpmwire.constants import TPM_ALG, TPM_SE
+from tpmwire.session import HmacSession
+from tpmwire.types import TPMT_SYM_DEF
+
+NO_CIPHER = TPMT_SYM_DEF(algorithm=TPM_ALG.NULL)
 
 
-class PlainSession:
-    """A session that signs nothing; `password` goes in clear, after TPM2_PolicyPassword."""
-
-    def __init__(self, handle: int, nonce: bytes) -> None:
-        self.handle, self.nonce, self.password = handle, nonce, b""
-        self.attributes = TPMA_SESSION.continueSession
-
-    def authorize(self, parameters: bytes) -> bytes:
-        return TPMS_AUTH_COMMAND(
-            sessionHandle=self.handle, sessionAttributes=self.attributes, hmac=self.password
-        ).pack()
-
-    def verify(self, answer: TPMS_AUTH_RESPONSE, parameters: bytes) -> None:
-        if answer.hmac:
-            raise SessionError("an HMAC with no key")
-        self.nonce = answer.nonce
-
-
-@contextmanager
-def session(tpm: Tpm, kind: TPM_SE = TPM_SE.POLICY) -> Iterator[PlainSession]:
+def session(
+    tpm: Tpm, kind: TPM_SE = TPM_SE.POLICY
+) -> contextlib.AbstractContextManager[HmacSession]:
     """Start a session, with SHA-256 and no cipher, and flush it in the end."""
-    command = StartAuthSession(
-        tpmKey=TPM_RH.NULL,
-        bind=TPM_RH.NULL,
-        nonceCaller=bytes(16),
-        sessionType=kind,
-        symmetric=TPMT_SYM_DEF(algorithm=TPM_ALG.NULL),
-        authHash=TPM_ALG.SHA256,
-    )
-    started = tpm.execute(command)
-    try:
-        yield PlainSession(started.sessionHandle, started.nonceTPM)
-    finally:
-        tpm.execute(FlushContext(flushHandle=started.sessionHandle))
+    return tpm.session(kind, symmetric=NO_CIPHER)
 
 
 def sha256(*parts: bytes) -> bytes:

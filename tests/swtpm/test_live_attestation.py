@@ -14,7 +14,7 @@ from keys import ECDSA, SHA256, public_key, verify
 from plain import command_hash, response_hash, session, sha256
 
 from tpmwire import templates
-from tpmwire.attributes import TPMA_OBJECT, TPMA_SESSION
+from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import LoadedObject, Tpm
 from tpmwire.commands import (
     Certify,
@@ -117,9 +117,8 @@ def test_the_audit_of_a_session_is_over_its_commands_and_answers(tpm: Tpm):
     digest = bytes(32)
     command = GetRandom(bytesRequested=8)
     with session(tpm, TPM_SE.HMAC) as audit, endorsed(tpm) as key:
-        audit.attributes = TPMA_SESSION.continueSession | TPMA_SESSION.audit
         for _ in range(2):
-            drawn = tpm.execute(command, audit).randomBytes
+            drawn = tpm.execute(command, audit.use(audit=True)).randomBytes
             answered = response_hash(command, b"\0\x08" + drawn)
             digest = sha256(digest, command_hash(command), answered)
         report = GetSessionAuditDigest(

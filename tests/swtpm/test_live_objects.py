@@ -122,9 +122,10 @@ def test_a_key_is_made_and_loaded_in_one_go(tpm: Tpm):
 @runs(MakeCredential, ActivateCredential)
 def test_a_credential_opens_for_the_named_key_beside_its_parent_only(tpm: Tpm):
     with (
+        # First, as a secret that is loaded wants room for a key to hide it with.
+        ecc_pair(TPMA_OBJECT.sign).load(tpm) as other,
         tpm.create_primary(templates.ECC_SRK) as parent,
         tpm.create_primary(templates.ECC_SIGN) as key,
-        ecc_pair(TPMA_OBJECT.sign).load(tpm) as other,
     ):
         made = tpm.execute(MakeCredential(handle=parent, credential=DATA, objectName=key.name))
         command = ActivateCredential(

@@ -6,7 +6,7 @@ import pytest
 from claims import runs
 from indices import BY_AUTH, define, index, no_index_left  # noqa: F401
 from keys import ECDSA, ecc_pair, signature
-from plain import PlainSession, command_hash, session, sha256
+from plain import command_hash, session, sha256
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_LOCALITY, TPMA_OBJECT
@@ -49,6 +49,7 @@ from tpmwire.commands import (
 )
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_EO, TPM_RH, TPM_SE
 from tpmwire.errors import TpmError
+from tpmwire.session import HmacSession
 from tpmwire.types import TPMS_PCR_SELECTION, TPMT_HA
 
 ZERO, ONES = bytes(32), b"\xff" * 32
@@ -63,18 +64,18 @@ def extended(code: int, *arguments: bytes, old: bytes = ZERO) -> bytes:
     return sha256(old, code.to_bytes(4, "big"), *arguments)
 
 
-def digest(tpm: Tpm, policy: PlainSession) -> bytes:
+def digest(tpm: Tpm, policy: HmacSession) -> bytes:
     return tpm.execute(PolicyGetDigest(policySession=policy.handle)).policyDigest
 
 
 @pytest.fixture
-def trial(tpm: Tpm) -> Iterator[PlainSession]:
+def trial(tpm: Tpm) -> Iterator[HmacSession]:
     with session(tpm, TPM_SE.TRIAL) as started:
         yield started
 
 
 @pytest.fixture
-def policy(tpm: Tpm) -> Iterator[PlainSession]:
+def policy(tpm: Tpm) -> Iterator[HmacSession]:
     with session(tpm) as started:
         yield started
 
@@ -134,7 +135,7 @@ def assertions(handle: int) -> list[tuple[Command, bytes]]:
     PolicyGetDigest,
     PolicyRestart,
 )
-def test_each_assertion_extends_the_digest_as_the_specification_says(tpm: Tpm, trial: PlainSession):
+def test_each_assertion_extends_the_digest_as_the_specification_says(tpm: Tpm, trial: HmacSession):
     for command, expected in assertions(trial.handle):
         tpm.execute(command)
         assert digest(tpm, trial) == expected, command
@@ -143,7 +144,7 @@ def test_each_assertion_extends_the_digest_as_the_specification_says(tpm: Tpm, t
 
 
 @runs(PolicySecret)
-def test_a_secret_puts_the_name_of_its_owner_into_the_digest(tpm: Tpm, policy: PlainSession):
+def test_a_secret_puts_the_name_of_its_owner_into_the_digest(tpm: Tpm, policy: HmacSession):
     secret = PolicySecret(
         authHandle=TPM_RH.OWNER, policySession=policy.handle, policyRef=b"reference"
     )
@@ -153,7 +154,7 @@ def test_a_secret_puts_the_name_of_its_owner_into_the_digest(tpm: Tpm, policy: P
 
 
 @runs(PolicySigned, PolicyTicket)
-def test_a_signed_permission_gives_a_ticket_that_stands_for_it(tpm: Tpm, policy: PlainSession):
+def test_a_signed_permission_gives_a_ticket_that_stands_for_it(tpm: Tpm, policy: HmacSession):
     pair = ecc_pair(TPMA_OBJECT.sign)
     expiration = (-600).to_bytes(4, "big", signed=True)
     made = tpm.execute(LoadExternal(inPublic=pair.public, hierarchy=TPM_RH.OWNER))
@@ -161,10 +162,10 @@ def test_a_signed_permission_gives_a_ticket_that_stands_for_it(tpm: Tpm, policy:
         signed = PolicySigned(
             authObject=key,
             policySession=policy.handle,
-            nonceTPM=policy.nonce,
+            nonceTPM=policy.nonce_tpm,
             policyRef=b"reference",
             expiration=-600,
-            auth=signature(pair.private, policy.nonce + expiration + b"reference"),
+            auth=signature(pair.private, policy.nonce_tpm + expiration + b"reference"),
         )
         answer = tpm.execute(signed)
     expected = sha256(extended(TPM_CC.PolicySigned, made.name), b"reference")
@@ -185,7 +186,7 @@ def test_a_signed_permission_gives_a_ticket_that_stands_for_it(tpm: Tpm, policy:
 
 @runs(PolicyAuthorize, VerifySignature)
 def test_an_authorized_policy_is_replaced_by_the_name_of_who_authorized_it(
-    tpm: Tpm, policy: PlainSession
+    tpm: Tpm, policy: HmacSession
 ):
     pair = ecc_pair(TPMA_OBJECT.sign)
     tpm.execute(PolicyCommandCode(policySession=policy.handle, code=TPM_CC.Sign))
@@ -212,7 +213,7 @@ def test_an_authorized_policy_is_replaced_by_the_name_of_who_authorized_it(
 
 
 @runs(PolicyNV)
-def test_what_an_index_holds_is_compared(tpm: Tpm, policy: PlainSession):
+def test_what_an_index_holds_is_compared(tpm: Tpm, policy: HmacSession):
     nv = define(tpm, index(BY_AUTH))
     tpm.execute(NV_Write(authHandle=nv, nvIndex=nv, data=DATA))
     name = index_name(tpm, nv)
@@ -234,7 +235,7 @@ def test_what_an_index_holds_is_compared(tpm: Tpm, policy: PlainSession):
 
 
 @runs(PolicyAuthorizeNV)
-def test_a_policy_in_an_index_is_replaced_by_the_name_of_the_index(tpm: Tpm, policy: PlainSession):
+def test_a_policy_in_an_index_is_replaced_by_the_name_of_the_index(tpm: Tpm, policy: HmacSession):
     nv = define(tpm, index(BY_AUTH, size=34))
     allowed = extended(TPM_CC.PolicyCommandCode, TPM_CC.Sign.to_bytes(4, "big"))
     stored = TPMT_HA(hashAlg=TPM_ALG.SHA256, digest=allowed).pack()
@@ -261,7 +262,7 @@ def key_with(tpm: Tpm, policy: bytes) -> LoadedObject:
 
 
 @runs(PolicyPCR, Sign)
-def test_a_key_bound_to_a_pcr_signs_until_one_changes(tpm: Tpm, policy: PlainSession):
+def test_a_key_bound_to_a_pcr_signs_until_one_changes(tpm: Tpm, policy: HmacSession):
     """Any PCR will do, but PCR 16 and 23, which count no changes."""
     tpm.execute(PCR_Reset(pcrHandle=16))
     (value,) = tpm.execute(PCR_Read(pcrSelectionIn=PCR_16)).pcrValues
@@ -284,11 +285,11 @@ def test_a_key_bound_to_a_pcr_signs_until_one_changes(tpm: Tpm, policy: PlainSes
 def test_a_policy_begins_with_zeros(tpm: Tpm):
     with session(tpm) as started:
         assert digest(tpm, started) == ZERO
-        assert len(started.nonce) == 16
+        assert len(started.nonce_tpm) == 32
 
 
 @runs(SetPrimaryPolicy, PolicyCpHash, HierarchyChangeAuth)
-def test_a_policy_over_a_command_allows_that_command_only(tpm: Tpm, policy: PlainSession):
+def test_a_policy_over_a_command_allows_that_command_only(tpm: Tpm, policy: HmacSession):
     change = HierarchyChangeAuth(authHandle=TPM_RH.OWNER, newAuth=b"")
     allowed = command_hash(change, TPM_RH.OWNER.to_bytes(4, "big"))
     own = SetPrimaryPolicy(
