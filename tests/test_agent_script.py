@@ -434,7 +434,6 @@ def test_a_key_of_another_tpm_is_explained_in_the_log_and_the_agent_goes_on(
             assert not signs(home, "ada.pub", started.path)
             log = started.log()
             assert log.startswith("tpmwire-agent: sign failed: ")
-            assert "TPM_RC_INTEGRITY" in log
             assert "another TPM" in log
             assert signs(home, "own.pub", started.path)
             assert left_loaded(other) == ()
