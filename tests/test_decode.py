@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -694,6 +695,7 @@ def test_exchanges_are_shown_as_they_come_and_an_interrupt_ends_it():
         assert process.stdout
         process.stdin.write(bytes.fromhex(GET_RANDOM + RANDOM))
         process.stdin.flush()
+        assert select.select([process.stdout], [], [], 60)[0], "nothing is shown"
         assert process.stdout.readline() == b"#1 GetRandom: success\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
