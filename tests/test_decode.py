@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 from strategies import COMMAND_CLASSES, mutated, structures
 from vectors import DIRECTORY, VECTORS, Vector
 
+import tpmwire
 from tpmwire import constants
+from tpmwire.attributes import TPMA_LOCALITY, TPMA_SESSION
 from tpmwire.commands import (
     COMMANDS,
     Command,
@@ -53,7 +56,7 @@ from tpmwire.showing.data import Data
 from tpmwire.showing.dissection import Dissection, dissect
 from tpmwire.showing.paint import Paint
 from tpmwire.showing.text import Text
-from tpmwire.showing.words import handle_words, pcr_words
+from tpmwire.showing.words import flag_names, handle_words, pcr_words
 from tpmwire.templates import ECC_SIGN
 from tpmwire.traces import Exchange, Kind, Message, Place
 from tpmwire.types import TPMS_AUTH_COMMAND, TPMS_SENSITIVE_CREATE, TPMT_SENSITIVE
@@ -483,6 +486,32 @@ def test_the_place_of_damage_is_told_by_octet_and_field():
     assert damage["path"] == "Create.inPublic.parameters.scheme.details"
 
 
+def test_a_structure_that_is_cut_is_shown_as_far_as_it_goes():
+    sent = CREATE.frame()
+    curve = sent.index(TPM_ECC.NIST_P256.to_bytes(2, "big") + b"\0\x10")
+    shown = text(taken(sent[: curve + 3]))
+    assert values(shown, "curveID") == ["NIST_P256"]
+    assert "kdf" in shown.splitlines()[-3]
+    assert "header.size" in shown.splitlines()[-2]
+    assert "Create.inPublic: " in shown.splitlines()[-1]
+
+
+def test_elements_of_a_list_before_the_break_are_shown():
+    question = GetCapability(capability=TPM_CAP.ECC_CURVES, propertyCount=3)
+    answer = bytes.fromhex("800100000019 00000000 00 00000008 00000003 0003 0004 0005")
+    shown = text(taken(question.frame(), answer[:-1]))
+    assert values(shown, "data") == ["NIST_P256, NIST_P384"]
+
+
+def test_equal_numbers_of_different_attributes_have_different_names():
+    assert flag_names(TPMA_LOCALITY(1)) == ["TPM_LOC_ZERO"]
+    assert flag_names(TPMA_SESSION(1)) == ["continueSession"]
+    assert flag_names(TPMA_LOCALITY(0x47)) == [
+        *("TPM_LOC_ZERO", "TPM_LOC_ONE", "TPM_LOC_TWO"),
+        "Extended=2",
+    ]
+
+
 def test_a_size_that_is_wrong_does_not_hide_the_rest():
     sent = CREATE.frame()
     wrong = sent[:2] + (len(sent) + 7).to_bytes(4, "big") + sent[6:]
@@ -582,6 +611,16 @@ def test_wrong_usage_is_an_exit_code_of_two(arguments: list[str]):
     assert b"usage: tpmwire decode" in done.stderr
 
 
+def test_a_subcommand_has_to_be_named():
+    program = [sys.executable, "-m", "tpmwire.scripts.main"]
+    for arguments in ([], ["encode"]):
+        done = subprocess.run([*program, *arguments], capture_output=True, timeout=60)
+        assert done.returncode == 2
+        assert b"SUBCOMMAND" in done.stderr
+    done = subprocess.run([*program, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"tpmwire {tpmwire.__version__}\n"
+
+
 def test_several_inputs_are_told_apart(capsys: pytest.CaptureFixture[str], tmp_path: Path):
     paths = [tmp_path / "a", tmp_path / "b"]
     for path in paths:
@@ -646,6 +685,7 @@ def test_exchanges_are_shown_as_they_come_and_an_interrupt_ends_it():
     command = [sys.executable, "-m", "tpmwire.scripts.main", "decode", "-"]
     with subprocess.Popen(
         command,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -655,6 +695,7 @@ def test_exchanges_are_shown_as_they_come_and_an_interrupt_ends_it():
         assert process.stdout
         process.stdin.write(bytes.fromhex(GET_RANDOM + RANDOM))
         process.stdin.flush()
+        assert select.select([process.stdout], [], [], 60)[0], "nothing is shown"
         assert process.stdout.readline() == b"#1 GetRandom: success\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)

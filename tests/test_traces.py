@@ -173,6 +173,16 @@ def test_an_input_that_comes_octet_by_octet_is_read_the_same():
         assert trickled
 
 
+def test_an_input_that_comes_in_a_small_and_a_large_piece_is_read_the_same():
+    class Pieces(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            return self.read(3) if self.tell() == 0 else self.read(size)
+
+    many = PAIRS * (0x20000 // len(BINARY) + 1)
+    data = b"".join(sent + received for sent, received in many)
+    assert octets(list(read_exchanges(Pieces(data)))) == many
+
+
 # --- pairing -----------------------------------------------------------------------------------
 
 
@@ -392,6 +402,24 @@ def test_captures_of_every_kind_of_link_are_read(link: tuple[int, bytes]):
 @pytest.mark.parametrize("order", "<>")
 def test_old_pcap_files_are_read_in_either_byte_order(order: str):
     assert octets(read(pcap(conversation(PAIRS[:5], 5000), order=order))) == PAIRS[:5]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_pcapng_files_are_read_in_either_byte_order(order: str):
+    def block(kind: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 4)
+        size = struct.pack(order + "I", len(body) + 12)
+        return struct.pack(order + "I", kind) + size + body + size
+
+    section = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    unknown, interface = block(0xBAD, b"?"), block(1, struct.pack(order + "HHI", 228, 0, 0))
+    enhanced, simple = [], []
+    for packet in conversation(PAIRS[:5], 5000):
+        size = len(packet)
+        enhanced.append(block(6, struct.pack(order + "5I", 0, 0, 0, size, size) + packet))
+        simple.append(block(3, struct.pack(order + "I", size) + packet))
+    for packets in (enhanced, simple):
+        assert octets(read(b"".join([section, unknown, interface, *packets]))) == PAIRS[:5]
 
 
 def test_ipv6_is_read():

@@ -3,6 +3,9 @@
 Secret is what the declarations mark so, and a password where an HMAC could stand: with TPM_RS_PW,
 and with a policy session, which may be one of TPM2_PolicyPassword.  In octets that cannot be read
 nobody knows where a secret is, so all of them count as one.
+
+What a session has encrypted stays.  It is as secret as the key of that session, which is nothing
+where the session is neither salted nor bound and the authorization value is empty.
 """
 
 from typing import Any
