@@ -104,3 +104,11 @@ def tpm(swtpm: Swtpm) -> Iterator[Tpm]:
     with Tpm(connect(swtpm.conf)) as opened:
         yield opened
     assert left_loaded(swtpm) == ()
+
+
+@pytest.fixture(autouse=True)
+def signals_stay_as_they_were() -> Iterator[None]:
+    """A test that leaves signals ignored would have all programs after it ignore them."""
+    yield
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    assert signal.SIG_IGN not in handlers.values()

@@ -35,11 +35,12 @@ class UsageError(UserError):
 
 def run(program: str, main: Callable[[], int]) -> int:
     """Run a script's work; what it raises becomes a message and an exit code."""
+    with _interruptible():
+        return _run(program, main)
+
+
+def _run(program: str, main: Callable[[], int]) -> int:
     _prepare_streams()
-    for number in _INTERRUPTS:
-        # What `nohup` wants ignored stays so.
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
     code = FAILED
     try:
         return _complete(main)
@@ -158,6 +159,20 @@ def _settle(stream: TextIO) -> None:
         stream.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Take the signals that mean an end for Ctrl-C; what `nohup` wants ignored stays so."""
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    heeded = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    for number in heeded:
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
