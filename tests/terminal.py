@@ -15,7 +15,6 @@ At the end the shell has to prompt for another command.
 import os
 import re
 import select
-import signal
 import subprocess
 import textwrap
 import time
@@ -30,17 +29,6 @@ PATIENCE = 60.0
 PROMPT = "$ "
 _ANYTHING = r"[^\n]*?"
 _TYPED = re.compile(r"^\$ (?P<command>.*)$|<(?P<unseen>\*?)(?P<text>\^?[^<>\n]*)>", re.M)
-
-
-def heed_signals() -> None:
-    """Let programs that are started from here heed signals, even if we were told to ignore them.
-
-    A shell's background jobs, and what runs under nohup, ignore some, and a program that they
-    start goes on ignoring them.  A handler, other than that, ends with the start of a program.
-    """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
 
 
 class Terminal:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,13 +16,11 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
 from ssh_fixtures import Daemon, Home, Watch, agent, need
-from terminal import Terminal, heed_signals
+from terminal import Terminal
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import agent as script
-
-heed_signals()
 
 PIN = "correct horse"
 
@@ -74,15 +73,26 @@ class Foreground:
 
 
 @contextmanager
-def foreground(home: Home, *arguments: str, code: int = 0) -> Iterator[Foreground]:
-    with home.start("tpmwire-agent", "-D", *arguments) as process:
+def bounded(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]"]:
+    """Give a process a minute, so that nobody waits for ever for what it prints."""
+    timer = threading.Timer(60, process.kill)
+    timer.start()
+    with process:
         try:
-            started = Foreground(process)
-            yield started
+            yield process
         finally:
-            process.terminate()
-            out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (code, "", "")
+            timer.cancel()
+            process.kill()
+
+
+@contextmanager
+def foreground(home: Home, *arguments: str) -> Iterator[Foreground]:
+    with bounded(home.start("tpmwire-agent", "-D", *arguments)) as process:
+        started = Foreground(process)
+        yield started
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (0, "", "")
     assert not started.path.exists()
 
 
@@ -354,7 +364,7 @@ def test_what_cannot_be_used_in_a_directory_is_passed_over_with_a_word(home: Hom
     (directory / "e.tpm").symlink_to("nowhere")
     home.write("dir/f.tpm", "", 0)
     command = without_privileges("tpmwire-agent", "-D", "--key-dir", "dir")
-    with home.start(*command) as process:
+    with bounded(home.start(*command)) as process:
         started = Foreground(process)
         listed = home.run("ssh-add", "-L", SSH_AUTH_SOCK=str(started.path))
         process.terminate()
@@ -404,8 +414,8 @@ def test_a_name_that_is_no_text_spoils_no_list(home: Home):
 
 
 def test_a_key_file_may_come_through_a_pipe(home: Home):
-    line = 'tpmwire-agent -D -a sock <(cat ada.tpm) & trap "kill $!" EXIT; read line'
-    with home.start("bash", "-c", line) as process:
+    line = 'timeout 60 tpmwire-agent -D -a sock <(cat ada.tpm) & trap "kill $!" EXIT; read line'
+    with bounded(home.start("bash", "-c", line)) as process:
         assert process.stdout.readline().startswith("SSH_AUTH_SOCK=")
         assert signs(home, "ada.pub", home.path / "sock")
         process.communicate("\n", timeout=60)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ssh_fixtures import Home, need
-from terminal import Terminal, heed_signals
+from terminal import Terminal
 
 from tpmwire.errors import (
     ConfError,
@@ -26,8 +26,6 @@ from tpmwire.errors import (
 )
 from tpmwire.scripts import console, prompts
 from tpmwire.scripts.console import UsageError, UserError
-
-heed_signals()
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

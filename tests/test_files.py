@@ -144,15 +144,6 @@ def test_a_failure_of_any_system_call_leaves_all_as_it_was(
     assert failed & {"link", "rename", "replace"}
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Have SIGINT raise KeyboardInterrupt, which it does not in a shell's background jobs."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 @every_situation
 @pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
 def test_an_interrupt_at_any_system_call_waits_until_all_is_in_place(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
 from ssh_fixtures import Home, Watch, need
-from terminal import Terminal, heed_signals
+from terminal import Terminal
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
@@ -25,8 +25,6 @@ from tpmwire.scripts import keygen
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SRK
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_ECC_PARMS, TPMS_RSA_PARMS
-
-heed_signals()
 
 PIN = "correct horse"
 PERSISTENT = 0x81000001

@@ -6,15 +6,12 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from ssh_fixtures import OUTER, need
-from terminal import heed_signals
-
-heed_signals()
 
 ROOT = Path(__file__).parent.parent
 TOOLS = ROOT / "tools"
@@ -289,7 +286,7 @@ def test_what_could_not_be_installed_is_tried_again(with_python: Checkout):
 @pytest.fixture
 def testable(checkout: Checkout) -> Checkout:
     """A checkout in which nothing is missing for tools/test."""
-    for name in ("swtpm", "tpm2_create", "ssh", "sshd", "git", "openssl"):
+    for name in ("swtpm", "tpm2_create", "ssh", "sshd", "git", "tcsh", "openssl"):
         checkout.program(f"bin/{name}")
     environment = checkout.path / "tools" / "environment.sh"
     with environment.open("a") as file:
@@ -401,8 +398,17 @@ def test_the_demo_shows_a_login_and_leaves_nothing(surroundings: dict[str, str])
     assert left_in(surroundings) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing(surroundings: dict[str, str], number: int):
+@pytest.mark.parametrize(
+    ("step", "kill", "number"),
+    [
+        ("# A login", os.kill, signal.SIGTERM),
+        ("# The same without the key", os.kill, signal.SIGHUP),
+        ("# A signed file", os.killpg, signal.SIGINT),  # what Control-C does
+    ],
+)
+def test_an_interrupted_demo_leaves_nothing(
+    surroundings: dict[str, str], step: str, kill: Callable[[int, int], None], number: int
+):
     with nothing_left_running():
         demo = subprocess.Popen(
             [TOOLS / "demo"],
@@ -414,9 +420,12 @@ def test_an_interrupted_demo_leaves_nothing(surroundings: dict[str, str], number
             start_new_session=True,
         )
         with demo:
-            assert any(line.startswith("# A login") for line in demo.stdout)
-            os.killpg(demo.pid, number)
-            demo.communicate(timeout=PATIENCE)
+            try:
+                assert any(line.startswith(step) for line in demo.stdout)
+                kill(demo.pid, number)
+                demo.communicate(timeout=PATIENCE)
+            finally:
+                demo.kill()
     assert demo.returncode == 1
     assert left_in(surroundings) == []
 
