@@ -18,15 +18,21 @@ from strategies import COMMAND_CLASSES, command_authorizations, mutated, structu
 from vectors import VECTORS, Vector
 
 from tpmwire.client import Tpm
-from tpmwire.commands import Command, GetRandom, unpack_command
+from tpmwire.commands import Command, Create, GetRandom, Sign, unpack_command
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH
 from tpmwire.errors import ConfError, TransportError
 from tpmwire.masking import mask_command, mask_response
 from tpmwire.recording import Recording, RecordingTransport
+from tpmwire.session import PasswordSession
 from tpmwire.templates import ECC_SIGN, ECC_SRK
 from tpmwire.traces import Exchange, read_exchanges
 from tpmwire.transport import connect, parse_conf
-from tpmwire.types import TPMS_AUTH_COMMAND, TPMS_SCHEME_HASH, TPMT_SIG_SCHEME
+from tpmwire.types import (
+    TPMS_AUTH_COMMAND,
+    TPMS_SCHEME_HASH,
+    TPMS_SENSITIVE_CREATE,
+    TPMT_SIG_SCHEME,
+)
 from tpmwire.wire import Encrypted
 
 GET_RANDOM = bytes.fromhex("80010000000c0000017b0010")
@@ -72,10 +78,13 @@ def logged(swtpm: Swtpm) -> list[tuple[bytes | None, bytes | None]]:
 
 
 def make_and_use_a_key(conf: str) -> None:
+    """By passwords in clear, as a session would leave nothing to mask."""
+    sensitive = TPMS_SENSITIVE_CREATE(userAuth=PIN)
     with Tpm(connect(conf)) as tpm, tpm.create_primary(ECC_SRK) as srk:
-        made = srk.create(ECC_SIGN, auth=PIN)
-        with srk.load(made.outPrivate, made.outPublic, auth=PIN) as key:
-            key.sign(bytes(32), SCHEME)
+        made = tpm.execute(Create(parentHandle=srk, inSensitive=sensitive, inPublic=ECC_SIGN))
+        with srk.load(made.outPrivate, made.outPublic) as key:
+            sign = Sign(keyHandle=key, digest=bytes(32), inScheme=SCHEME)
+            tpm.execute(sign, PasswordSession(PIN))
 
 
 # --- what is recorded --------------------------------------------------------------------------

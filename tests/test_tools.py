@@ -48,7 +48,7 @@ def run(
 
 
 def test_there_are_shell_tools():
-    assert {path.name for path in SHELL_TOOLS} == {"demo", "environment.sh", "run", "test"}
+    assert {path.name for path in SHELL_TOOLS} == {"demo", "environment.sh", "fuzz", "run", "test"}
 
 
 @pytest.mark.parametrize("path", SHELL_TOOLS, ids=lambda path: path.name)
@@ -293,20 +293,22 @@ def testable(checkout: Checkout) -> Checkout:
         file.write("need_file() { :; }\n")
     for name in ("ruff", "mypy", "python"):
         checkout.program(f".venv/bin/{name}")
+    checkout.program("tools/fuzz")
     (checkout.path / ".venv" / ".tpmwire-dev").touch()
     return checkout
 
 
 LINT = ["ruff check .", "ruff format --check --quiet ."]
 PYTEST = "python -m pytest --cov --cov-report=term"
+FUZZ = "fuzz --if-possible --seconds 20"
 
 
 def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
     done = testable.run("tools/test")
-    assert (done.returncode, done.stderr) == (0, "== lint\n== types\n== tests\n")
-    assert testable.noted() == [*LINT, "mypy", PYTEST]
+    assert (done.returncode, done.stderr) == (0, "== lint\n== types\n== tests\n== fuzz\n")
+    assert testable.noted() == [*LINT, "mypy", PYTEST, FUZZ]
     assert testable.run("tools/test", "-k", "a name").returncode == 0
-    assert testable.noted() == [*LINT, "mypy", f"{PYTEST} -k a name"]
+    assert testable.noted() == [*LINT, "mypy", f"{PYTEST} -k a name", FUZZ]
 
 
 @pytest.mark.parametrize(
@@ -315,6 +317,7 @@ def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
         ("ruff", LINT[:1]),
         ("mypy", [*LINT, "mypy"]),
         ("python", [*LINT, "mypy", PYTEST]),
+        ("../../tools/fuzz", [*LINT, "mypy", PYTEST, FUZZ]),
     ],
 )
 def test_the_first_failure_ends_the_tests(testable: Checkout, failing: str, noted: list[str]):
