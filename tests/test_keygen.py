@@ -59,7 +59,8 @@ def own_swtpm(tmp_path: Path) -> Iterator[Swtpm]:
 @pytest.fixture
 def handlers() -> Iterator[None]:
     """Have the handlers of signals back that a script in this process sets."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
