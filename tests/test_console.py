@@ -130,7 +130,16 @@ def test_a_signal_ends_a_script_with_a_message(home: Home, number: int):
     assert process.returncode == 1
 
 
-@pytest.mark.parametrize("name", ["HUP", "TERM", "INT"])
+def test_to_be_ended_cannot_be_ignored(home: Home):
+    program(home, "print('ready', flush=True)", "sys.stdin.readline()")
+    with home.start("sh", "-c", "trap '' TERM; exec prog") as process:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.wait(60) == 1
+        assert process.stderr.read() == "\nprog: interrupted\n"
+
+
+@pytest.mark.parametrize("name", ["HUP", "INT"])
 def test_a_signal_that_was_ignored_from_the_beginning_stays_so(home: Home, name: str):
     program(home, "print('ready', flush=True)", "sys.stdin.readline()")
     with home.start("sh", "-c", f"trap '' {name}; exec prog") as process:
@@ -221,6 +230,7 @@ def test_a_conf_string_is_checked_as_an_argument():
     [
         ("embedded:dir=/d", None, "/d"),
         (None, "embedded:dir=/d", "/d"),
+        ("pcap:/f:embedded:dir=/d", None, "/d"),
         ("embedded:", "swtpm:path=/x", "/state/tpmwire/embedded"),
         (None, "embedded", "/state/tpmwire/embedded"),
         ("device:/dev/tpm0", "embedded:dir=/d", None),

@@ -93,7 +93,7 @@ def report(program: str, text: str) -> None:
 def warn_of_emulator(program: str, conf: str | None) -> None:
     """Say that keys of the embedded TPM have no hardware behind them."""
     chosen = conf or os.environ.get(ENVIRONMENT, "")
-    if chosen.partition(":")[0] == "embedded":
+    if "embedded" in chosen.split(":"):  # a recording of one, too
         _, _, place = chosen.partition("dir=")
         say(
             f"{program}: this is an emulated TPM: its keys have no hardware behind them, only the "
@@ -163,9 +163,16 @@ def _settle(stream: TextIO) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Take the signals that mean an end for Ctrl-C; what `nohup` wants ignored stays so."""
+    """Take the signals that mean an end for Ctrl-C; what `nohup` wants ignored stays so.
+
+    SIGTERM is always heeded, or `tpmwire-agent -k` could not end every agent.
+    """
     before = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    heeded = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    heeded = [
+        number
+        for number, handler in before.items()
+        if handler is not None and (number == signal.SIGTERM or handler != signal.SIG_IGN)
+    ]
     for number in heeded:
         signal.signal(number, _interrupt)
     try:
