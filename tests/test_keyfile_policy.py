@@ -470,6 +470,7 @@ def test_a_wrong_pin_is_refused(swtpm: Swtpm):
     with pytest.raises(TpmError) as caught:
         signs(swtpm, file, lambda prompt: b"wrong")
     assert caught.value.code == TPM_RC.AUTH_FAIL
+    assert "left before the TPM locks" in caught.value.help
     with Tpm(connect(swtpm.conf)) as tpm:
         forgive(tpm)
 

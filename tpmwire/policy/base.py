@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from tpmwire.commands.base import Command, Response
 from tpmwire.constants import TPM_CC
 from tpmwire.digests import digest
+from tpmwire.errors import TpmError
+from tpmwire.lockout import explain
 from tpmwire.objects import Executor
 from tpmwire.session import HasEntity, PolicySession, SaltKey
 
@@ -59,12 +61,12 @@ class Step(ABC):
         """Compute the policy digest after the step from that before it."""
         return digest(alg, old, code(self.CC), self._arguments(alg))
 
+    @abstractmethod
     def run(self, run: Run) -> None:
         """Assert the step in a policy session.
 
         Raises TpmError if the TPM does not agree, PolicyError if there is no use in asking it.
         """
-        run.tpm.execute(self._command(run.session.handle, run.hash))
 
     @abstractmethod
     def explain(self) -> str:
@@ -73,8 +75,17 @@ class Step(ABC):
     def _arguments(self, alg: int) -> bytes:
         return b""
 
+
+class Assertion(Step):
+    """A step that the TPM is told by one command which nobody has to authorize."""
+
+    def run(self, run: Run) -> None:
+        """Assert the step in a policy session; TpmError if the TPM does not agree."""
+        run.tpm.execute(self._command(run.session.handle, run.hash))
+
+    @abstractmethod
     def _command(self, session: int, alg: int) -> Command[Any]:
-        raise NotImplementedError
+        """Make the command."""
 
 
 def code(cc: int) -> bytes:
@@ -85,12 +96,16 @@ def code(cc: int) -> bytes:
 def execute(tpm: Executor, command: Command[R], entity: HasEntity, salt_key: SaltKey | None) -> R:
     """Execute a command that `entity` authorizes, so that nobody reads what it takes to use it.
 
-    It is hidden by means of `salt_key`, or of a key that the entity itself knows.
+    It is hidden by means of `salt_key`, of a key that the entity itself knows, or of one that is
+    made for it.  A TpmError for a wrong one tells how many tries are left.
     """
-    key = salt_key or getattr(entity, "salt_key", None)
-    if entity.auth and key is not None:
-        return tpm.execute_protected(command, key)
-    return tpm.execute(command)
+    try:
+        if entity.auth:
+            return tpm.execute_protected(command, salt_key or getattr(entity, "salt_key", None))
+        return tpm.execute(command)
+    except TpmError as error:
+        explain(tpm.execute, error)
+        raise
 
 
 def words(value: int) -> str:

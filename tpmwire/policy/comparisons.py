@@ -11,7 +11,7 @@ from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO
 from tpmwire.digests import digest
 from tpmwire.errors import PolicyError
 from tpmwire.objects import Executor
-from tpmwire.policy.base import Run, Step, code, execute, listed, words
+from tpmwire.policy.base import Assertion, Run, Step, code, execute, listed, words
 from tpmwire.session import HasEntity, SaltKey
 from tpmwire.structure import Structure
 from tpmwire.types.structures import TPML_PCR_SELECTION, TPMS_PCR_SELECTION
@@ -51,7 +51,7 @@ class Pcrs(Structure):
 
 
 @dataclass(frozen=True)
-class PCRDigest(Step):
+class PCRDigest(Assertion):
     """PCRs have values of which only the digest is known."""
 
     CC = TPM_CC.PolicyPCR
@@ -70,7 +70,7 @@ class PCRDigest(Step):
         return commands.PolicyPCR(policySession=session, pcrDigest=self.pcrDigest, pcrs=self.pcrs)
 
 
-class PCR(Step):
+class PCR(Assertion):
     """PCRs have certain values: for each bank the values by the number of the PCR."""
 
     CC = TPM_CC.PolicyPCR
@@ -191,7 +191,7 @@ class NV(Step):
 
 
 @dataclass(frozen=True)
-class CounterTimer(Step):
+class CounterTimer(Assertion):
     """A part of the TPMS_TIME_INFO compares in a way with a value."""
 
     CC = TPM_CC.PolicyCounterTimer
@@ -219,7 +219,7 @@ class CounterTimer(Step):
 
 
 @dataclass(frozen=True)
-class Capability(Step):
+class Capability(Assertion):
     """A capability of the TPM compares in a way with a value."""
 
     CC = TPM_CC.PolicyCapability

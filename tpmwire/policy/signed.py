@@ -13,7 +13,7 @@ from tpmwire.digests import digest
 from tpmwire.errors import PolicyError
 from tpmwire.names import object_name
 from tpmwire.objects import Executor, LoadedObject
-from tpmwire.policy.base import Run, Step, code, execute, words
+from tpmwire.policy.base import Assertion, Run, Step, code, execute, words
 from tpmwire.session import HasEntity, SaltKey
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -24,7 +24,7 @@ Signer = Callable[[bytes], TPMT_SIGNATURE]
 
 
 @dataclass(frozen=True)
-class Ticket(Step):
+class Ticket(Assertion):
     """What a signature or a secret was given for earlier, in this TPM, holds still.
 
     A Signed or Secret step with an `expiration` below zero brings a ticket, and the ticket may

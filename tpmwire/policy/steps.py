@@ -7,11 +7,11 @@ from tpmwire.attributes import TPMA_LOCALITY
 from tpmwire.commands import policy as commands
 from tpmwire.commands.base import Command
 from tpmwire.constants import TPM_CC
-from tpmwire.policy.base import Run, Step, code, command_name, listed
+from tpmwire.policy.base import Assertion, Run, code, command_name, listed
 
 
 @dataclass(frozen=True)
-class AuthValue(Step):
+class AuthValue(Assertion):
     """Whoever uses the object knows its authorization value, and proves it by an HMAC."""
 
     CC = TPM_CC.PolicyAuthValue
@@ -30,7 +30,7 @@ class AuthValue(Step):
 
 
 @dataclass(frozen=True)
-class Password(Step):
+class Password(Assertion):
     """Whoever uses the object gives its authorization value in clear.
 
     What this step asks for is met by `AuthValue` as well, which gives nothing away.
@@ -53,7 +53,7 @@ class Password(Step):
 
 
 @dataclass(frozen=True)
-class CommandCode(Step):
+class CommandCode(Assertion):
     """The session authorizes one command only.  The roles ADMIN and DUP want this step."""
 
     CC = TPM_CC.PolicyCommandCode
@@ -72,7 +72,7 @@ class CommandCode(Step):
 
 
 @dataclass(frozen=True)
-class Locality(Step):
+class Locality(Assertion):
     """The command comes from one of these localities."""
 
     CC = TPM_CC.PolicyLocality
@@ -94,7 +94,7 @@ class Locality(Step):
 
 
 @dataclass(frozen=True)
-class PhysicalPresence(Step):
+class PhysicalPresence(Assertion):
     """Somebody asserts physical presence when the session is used."""
 
     CC = TPM_CC.PolicyPhysicalPresence
@@ -108,7 +108,7 @@ class PhysicalPresence(Step):
 
 
 @dataclass(frozen=True)
-class CpHash(Step):
+class CpHash(Assertion):
     """The session authorizes one command with its entities and parameters, told by a digest."""
 
     CC = TPM_CC.PolicyCpHash
@@ -127,7 +127,7 @@ class CpHash(Step):
 
 
 @dataclass(frozen=True)
-class NameHash(Step):
+class NameHash(Assertion):
     """The session authorizes commands on certain entities, told by a digest of their Names."""
 
     CC = TPM_CC.PolicyNameHash
@@ -146,7 +146,7 @@ class NameHash(Step):
 
 
 @dataclass(frozen=True)
-class Parameters(Step):
+class Parameters(Assertion):
     """The session authorizes a command with certain parameters, on any entity."""
 
     CC = TPM_CC.PolicyParameters
@@ -165,7 +165,7 @@ class Parameters(Step):
 
 
 @dataclass(frozen=True)
-class Template(Step):
+class Template(Assertion):
     """The session authorizes the making of an object from a template, told by its digest."""
 
     CC = TPM_CC.PolicyTemplate
@@ -184,7 +184,7 @@ class Template(Step):
 
 
 @dataclass(frozen=True)
-class DuplicationSelect(Step):
+class DuplicationSelect(Assertion):
     """The session authorizes the duplication to one new parent, told by its Name.
 
     With `objectName` that of this object only: its Name then stands in the digest, so it cannot be
@@ -216,7 +216,7 @@ class DuplicationSelect(Step):
 
 
 @dataclass(frozen=True)
-class NvWritten(Step):
+class NvWritten(Assertion):
     """The NV index that the session is used for was written, or never was."""
 
     CC = TPM_CC.PolicyNvWritten

@@ -13,6 +13,7 @@ from tpmwire.commands.base import Command, Response
 from tpmwire.constants import TPM_ALG, TPM_SE
 from tpmwire.errors import KeyFileError, PolicyError, TpmError
 from tpmwire.keyfile import KeyFile
+from tpmwire.lockout import explain
 from tpmwire.objects import LoadedObject
 from tpmwire.policy import AuthValue, Path, Policy, Secret
 from tpmwire.policy.bodies import read_policy
@@ -82,7 +83,11 @@ class Way:
         salt_key = key.salt_key if secret else None
         with tpm.session(TPM_SE.POLICY, salt_key=salt_key, hash_alg=self.alg) as session:
             self.policy.satisfy(tpm, session, self.name)
-            return tpm.execute(command, session.use(last=True))
+            try:
+                return tpm.execute(command, session.use(last=True))
+            except TpmError as error:
+                explain(tpm.execute, error)
+                raise
 
 
 def ways(keyfile: KeyFile) -> list[Way]:
