@@ -27,7 +27,8 @@ from tpmwire.commands import (
 from tpmwire.commands.base import ResponseFrame
 from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC, TPM_PT, TPM_RC, TPM_RH, TPM_ST
 from tpmwire.errors import DecodeError, TpmError
-from tpmwire.inventory import Inventory, Lockout, take_inventory
+from tpmwire.inventory import Inventory, take_inventory
+from tpmwire.lockout import Lockout
 from tpmwire.scripts.main import main
 from tpmwire.session import PasswordSession
 from tpmwire.showing.inventory import (

@@ -155,6 +155,7 @@ def test_a_tpm_that_does_not_tell_is_no_failure():
 def test_how_long_to_wait_is_told_in_the_largest_unit_that_fits(interval: int, words: str):
     def told(command: GetCapability) -> object:
         values = {
+            TPM_PT.PERMANENT: 0x200,
             TPM_PT.LOCKOUT_COUNTER: 7,
             TPM_PT.MAX_AUTH_FAIL: 5,
             TPM_PT.LOCKOUT_INTERVAL: interval,
@@ -164,8 +165,8 @@ def test_how_long_to_wait_is_told_in_the_largest_unit_that_fits(interval: int, w
         data = TPMS_CAPABILITY_DATA(capability=TPM_CAP.TPM_PROPERTIES, data=listed)
         return GetCapability.RESPONSE(moreData=False, capabilityData=data)
 
-    assert Lockout.read(told) == Lockout(7, 5, interval, 1)
-    assert Lockout.read(told).tries == 0
+    assert Lockout.read(told) == Lockout(True, 7, 5, interval, 1)
+    assert Lockout.read(told).tries_left == 0
     for code in (0x921, 0x98E):
         error = TpmError(code, "Sign")
         explain(told, error)
@@ -181,7 +182,7 @@ def test_the_state_is_the_one_that_tpm2_tools_read(swtpm: Swtpm):
     values = dict(line.split(": ") for line in printed.splitlines() if ": 0x" in line)
     names = ("LOCKOUT_COUNTER", "MAX_AUTH_FAIL", "LOCKOUT_INTERVAL", "LOCKOUT_RECOVERY")
     read = [int(values[f"TPM2_PT_{name}"], 16) for name in names]
-    assert read == [state.failures, state.most, state.interval, state.recovery]
+    assert read == [state.failures, state.most_failures, state.interval, state.recovery]
 
 
 # --- a key that is not loaded -----------------------------------------------------------------

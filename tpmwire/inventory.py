@@ -5,6 +5,7 @@ what it does not tell is empty.
 """
 
 import datetime
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from tpmwire.client import Tpm
 from tpmwire.commands import GetCapability, NV_ReadPublic, ReadPublic
 from tpmwire.constants import TPM_CAP, TPM_HT, TPM_PT
 from tpmwire.errors import DecodeError, TpmError
+from tpmwire.lockout import Lockout
 from tpmwire.types.capabilities import TPMS_ALG_PROPERTY, TPMS_TAGGED_POLICY
 from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -76,23 +78,6 @@ class NvIndex(NamedTuple):
     name: bytes
 
 
-class Lockout(NamedTuple):
-    """The state of the protection against guessing; times in seconds."""
-
-    locked: bool
-    failures: int
-    most_failures: int
-    interval: int
-    """After how long one failure is forgiven; 0 where the protection is off."""
-    recovery: int
-    """How long lockoutAuth cannot be used after it was wrong; 0 means until a restart."""
-
-    @property
-    def tries_left(self) -> int:
-        """How many authorizations may still go wrong before the TPM locks itself."""
-        return 0 if self.locked else max(self.most_failures - self.failures, 0)
-
-
 @dataclass(frozen=True)
 class Inventory:
     """What a TPM has told of itself."""
@@ -148,14 +133,7 @@ class Inventory:
     @property
     def lockout(self) -> Lockout:
         """The state of the protection against guessing."""
-        get = self.properties.get
-        return Lockout(
-            locked=bool(self.permanent & TPMA_PERMANENT.inLockout),
-            failures=get(TPM_PT.LOCKOUT_COUNTER, 0),
-            most_failures=get(TPM_PT.MAX_AUTH_FAIL, 0),
-            interval=get(TPM_PT.LOCKOUT_INTERVAL, 0),
-            recovery=get(TPM_PT.LOCKOUT_RECOVERY, 0),
-        )
+        return Lockout.of(defaultdict(int, self.properties))
 
 
 def take_inventory(tpm: Tpm) -> Inventory:

@@ -4,11 +4,11 @@ A TPM counts wrong authorizations, forgives one after each interval, and refuses
 when there were too many.  It tells the count, but not how much of the interval has gone by.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from tpmwire.attributes import TPMA_PERMANENT
 from tpmwire.commands.capability import GetCapability
 from tpmwire.constants import TPM_CAP, TPM_PT, TPM_RC
 from tpmwire.errors import Error, TpmError
@@ -16,19 +16,21 @@ from tpmwire.errors import Error, TpmError
 Execute = Callable[[GetCapability], Any]
 
 
-@dataclass(frozen=True)
-class Lockout:
+class Lockout(NamedTuple):
     """How a TPM stands with wrong authorizations; times in seconds."""
 
+    locked: bool
     failures: int
-    most: int
+    most_failures: int
     interval: int
+    """After how long one failure is forgiven; 0 where the protection is off."""
     recovery: int
+    """How long lockoutAuth cannot be used after it was wrong; 0 means until a restart."""
 
     @property
-    def tries(self) -> int:
-        """How many wrong authorizations the TPM takes before it locks."""
-        return max(0, self.most - self.failures)
+    def tries_left(self) -> int:
+        """How many authorizations may still go wrong before the TPM locks itself."""
+        return 0 if self.locked else max(self.most_failures - self.failures, 0)
 
     @property
     def wait(self) -> str:
@@ -40,15 +42,23 @@ class Lockout:
     @classmethod
     def read(cls, execute: Execute) -> "Lockout":
         """Ask a TPM, which wants no authorization for it; KeyError if it does not tell."""
+        count = TPM_PT.LOCKOUT_RECOVERY - TPM_PT.PERMANENT + 1
         asked = GetCapability(
-            capability=TPM_CAP.TPM_PROPERTIES, property=_FIRST, propertyCount=len(_PROPERTIES)
+            capability=TPM_CAP.TPM_PROPERTIES, property=TPM_PT.PERMANENT, propertyCount=count
         )
-        told = {each.property: each.value for each in execute(asked).capabilityData.data}
-        return cls(*(told[each] for each in _PROPERTIES))
+        told = execute(asked).capabilityData.data
+        return cls.of({each.property: each.value for each in told})
 
-
-_FIRST = TPM_PT.LOCKOUT_COUNTER
-_PROPERTIES = (_FIRST, TPM_PT.MAX_AUTH_FAIL, TPM_PT.LOCKOUT_INTERVAL, TPM_PT.LOCKOUT_RECOVERY)
+    @classmethod
+    def of(cls, properties: Mapping[int, int]) -> "Lockout":
+        """Read it from the properties of a TPM; KeyError if one of them is missing."""
+        return cls(
+            locked=bool(properties[TPM_PT.PERMANENT] & TPMA_PERMANENT.inLockout),
+            failures=properties[TPM_PT.LOCKOUT_COUNTER],
+            most_failures=properties[TPM_PT.MAX_AUTH_FAIL],
+            interval=properties[TPM_PT.LOCKOUT_INTERVAL],
+            recovery=properties[TPM_PT.LOCKOUT_RECOVERY],
+        )
 
 
 def explain(execute: Execute, error: TpmError) -> None:
@@ -60,8 +70,8 @@ def explain(execute: Execute, error: TpmError) -> None:
         return
     with suppress(Error, KeyError):
         state = Lockout.read(execute)
-        tries = "1 try" if state.tries == 1 else f"{state.tries} tries"
-        locked = error.code == TPM_RC.LOCKOUT or not state.tries
+        tries = "1 try" if state.tries_left == 1 else f"{state.tries_left} tries"
+        locked = error.code == TPM_RC.LOCKOUT or not state.tries_left
         error.help = state.wait if locked else f"{tries} left before the TPM locks"
 
 

@@ -9,11 +9,11 @@ from tpmwire.constants import TPM_ALG, TPM_CC, TPM_ECC, TPM_PT, TPM_RH
 from tpmwire.inventory import (
     VENDORS,
     Inventory,
-    Lockout,
     NvIndex,
     PersistentObject,
     command_code,
 )
+from tpmwire.lockout import Lockout
 from tpmwire.showing.data import Data, named
 from tpmwire.showing.words import command_name, flag_words, pcr_numbers, pcr_words
 from tpmwire.types.objects import TPMS_ECC_PARMS, TPMS_RSA_PARMS, TPMT_PUBLIC
