@@ -319,3 +319,10 @@ def test_explanations_fit_behind_a_colon(code: int):
     assert text
     assert not text.endswith(".")
     assert str(tpm_error(code)).endswith(f": {text}")
+
+
+def test_a_transport_error_is_shown_without_the_number_of_the_system():
+    error = errors.TransportError(2, "/dev/tpmrm0: no TPM there")
+    assert str(error) == "/dev/tpmrm0: no TPM there"
+    assert (error.errno, error.strerror) == (2, "/dev/tpmrm0: no TPM there")
+    assert str(errors.TransportError("gone")) == "gone"

@@ -181,6 +181,9 @@ class AttestationError(_PlacedError):
 class TransportError(Error, OSError):
     """The TPM cannot be reached, or the connection to it broke."""
 
+    def __str__(self) -> str:
+        return self.strerror or super().__str__()
+
 
 class ConfError(Error, ValueError):
     """A conf string does not tell which TPM is meant."""
