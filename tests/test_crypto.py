@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tpmwire import templates
+from tpmwire import crypto, templates
 from tpmwire.constants import TPM_ALG, TPM_ECC
 from tpmwire.crypto import (
     CURVES,
@@ -469,3 +469,22 @@ def test_a_key_of_another_type_is_a_decode_error(take: Callable[[TPMT_PUBLIC], o
 def test_a_seed_is_not_derived_for_a_key_without_a_point():
     with pytest.raises(DecodeError):
         ecdh_seed(KEYED_HASH, b"SECRET", bytes(32), TPMS_ECC_POINT())
+
+
+def test_a_shared_secret_is_not_shown():
+    shared = crypto.Shared(b"not for your eyes", b"for the bus")
+    for shown in (repr(shared), str(shared), f"{[shared]}"):
+        assert "not for your eyes" not in shown
+    assert "for the bus" in repr(shared)
+
+
+def test_a_coordinate_beyond_the_field_is_no_point_of_the_curve():
+    """What is left of it modulo the prime would be one."""
+    prime = 2**256 - 2**224 + 2**192 + 2**96 - 1
+    numbers = ec.derive_private_key(1234567, ec.SECP256R1()).public_key().public_numbers()
+    point = crypto.ecc_point(numbers.public_key())
+    assert crypto.point_key(TPM_ECC.NIST_P256, point).public_numbers() == numbers
+    for field, number in (("x", numbers.x), ("y", numbers.y)):
+        beyond = point.replace(**{field: (number + prime).to_bytes(33, "big")})
+        with pytest.raises(DecodeError, match="not in the field"):
+            crypto.point_key(TPM_ECC.NIST_P256, beyond)

@@ -7,7 +7,8 @@ the TPM that they are to protect us from.
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.decrepit.ciphers.algorithms import Camellia, TripleDES
@@ -39,10 +40,11 @@ CURVES: dict[int, type[ec.EllipticCurve]] = {
 }
 
 
-class Shared(NamedTuple):
+@dataclass(frozen=True)
+class Shared:
     """A secret that only the holder of a key can know too, and what tells it to them."""
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     encrypted: bytes
 
 
@@ -182,10 +184,15 @@ def ecc_key(public: TPMT_PUBLIC) -> ec.EllipticCurvePublicKey:
 def point_key(curve_id: int, point: TPMS_ECC_POINT) -> ec.EllipticCurvePublicKey:
     """Make a public key of a point, which must be on its curve; DecodeError if it is not."""
     x, y = int.from_bytes(point.x, "big"), int.from_bytes(point.y, "big")
+    numbers = ec.EllipticCurvePublicNumbers(x, y, curve(curve_id))
     try:
-        return ec.EllipticCurvePublicNumbers(x, y, curve(curve_id)).public_key()
+        key = numbers.public_key()
     except ValueError as error:
         raise DecodeError(f"not an ECC key: {error}") from None
+    # Coordinates beyond the field are taken for what is left of them.
+    if key.public_numbers() != numbers:
+        raise DecodeError("not an ECC key: a coordinate is not in the field of the curve")
+    return key
 
 
 def ecc_point(key: ec.EllipticCurvePublicKey) -> TPMS_ECC_POINT:

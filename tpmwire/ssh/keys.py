@@ -1,11 +1,12 @@
 """SSH public keys and signatures of TPM keys.  [RFC 4253, 6.6; RFC 5656, 3; RFC 8332]"""
 
 import base64
-import hashlib
 from dataclasses import dataclass
 
 from tpmwire.constants import TPM_ALG, TPM_ECC
-from tpmwire.errors import Error
+from tpmwire.crypto import ecc_key, ecc_point
+from tpmwire.digests import digest
+from tpmwire.errors import DecodeError, Error
 from tpmwire.ssh.wire import MPINT, STRING
 from tpmwire.structure import Structure
 from tpmwire.types.algorithms import (
@@ -31,57 +32,16 @@ class UnsupportedKeyError(Error):
 
 @dataclass(frozen=True)
 class Curve:
-    """An elliptic curve y^2 = x^3 - 3x + b modulo p, as SSH knows it."""
+    """An elliptic curve as SSH knows it."""
 
     name: bytes
     hash: TPM_ALG
-    p: int
-    b: int
-
-    @property
-    def size(self) -> int:
-        """The size of a coordinate in octets."""
-        return (self.p.bit_length() + 7) // 8
-
-    def has(self, x: int, y: int) -> bool:
-        """Tell whether a point is on the curve."""
-        return max(x, y) < self.p and (y * y - (x * x - 3) * x - self.b) % self.p == 0
 
 
-# The numbers are those of [FIPS 186-4, D.1.2].
 CURVES: dict[int, Curve] = {
-    TPM_ECC.NIST_P256: Curve(
-        b"nistp256",
-        TPM_ALG.SHA256,
-        p=2**256 - 2**224 + 2**192 + 2**96 - 1,
-        b=int("5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b", 16),
-    ),
-    TPM_ECC.NIST_P384: Curve(
-        b"nistp384",
-        TPM_ALG.SHA384,
-        p=2**384 - 2**128 - 2**96 + 2**32 - 1,
-        b=int(
-            "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe814112"
-            "0314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
-            16,
-        ),
-    ),
-    TPM_ECC.NIST_P521: Curve(
-        b"nistp521",
-        TPM_ALG.SHA512,
-        p=2**521 - 1,
-        b=int(
-            "051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e1"
-            "56193951ec7e937b1652c0bd3bb1bf073573df883d2c34f1ef451fd46b503f00",
-            16,
-        ),
-    ),
-}
-
-HASHES = {
-    TPM_ALG.SHA256: hashlib.sha256,
-    TPM_ALG.SHA384: hashlib.sha384,
-    TPM_ALG.SHA512: hashlib.sha512,
+    TPM_ECC.NIST_P256: Curve(b"nistp256", TPM_ALG.SHA256),
+    TPM_ECC.NIST_P384: Curve(b"nistp384", TPM_ALG.SHA384),
+    TPM_ECC.NIST_P521: Curve(b"nistp521", TPM_ALG.SHA512),
 }
 
 
@@ -125,7 +85,7 @@ class SignatureAlgorithm:
 
     def digest(self, data: bytes) -> bytes:
         """Hash what is to be signed."""
-        return HASHES[self.hash](data).digest()
+        return digest(self.hash, data)
 
     @property
     def tpm_scheme(self) -> TPMT_SIG_SCHEME:
@@ -143,7 +103,7 @@ def public_blob(public: TPMT_PUBLIC) -> bytes:
     if isinstance(parameters, TPMS_RSA_PARMS) and isinstance(unique, bytes):
         return _rsa_blob(parameters, int.from_bytes(unique, "big"))
     if isinstance(parameters, TPMS_ECC_PARMS) and isinstance(unique, TPMS_ECC_POINT):
-        return _ecdsa_blob(_curve(parameters), unique)
+        return _ecdsa_blob(_curve(parameters), public)
     raise _no_use(public)
 
 
@@ -178,8 +138,8 @@ def key_type(blob: bytes) -> str:
 
 def fingerprint(blob: bytes) -> str:
     """Compute the fingerprint of a public key as OpenSSH shows it."""
-    digest = base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii")
-    return "SHA256:" + digest.rstrip("=")
+    encoded = base64.b64encode(digest(TPM_ALG.SHA256, blob)).decode("ascii")
+    return "SHA256:" + encoded.rstrip("=")
 
 
 def public_line(blob: bytes, comment: str) -> str:
@@ -201,14 +161,14 @@ def _rsa_blob(parameters: TPMS_RSA_PARMS, modulus: int) -> bytes:
     return RsaPublicKey(e=parameters.exponent or 65537, n=modulus).pack()
 
 
-def _ecdsa_blob(curve: Curve, unique: TPMS_ECC_POINT) -> bytes:
-    x, y = int.from_bytes(unique.x, "big"), int.from_bytes(unique.y, "big")
-    if not curve.has(x, y):
-        raise UnsupportedKeyError(f"the key is no point of {curve.name.decode()}")
-    # A TPM may leave out leading zeros; a point of SSH has them.
-    point = b"\x04" + x.to_bytes(curve.size, "big") + y.to_bytes(curve.size, "big")
-    algorithm = b"ecdsa-sha2-" + curve.name
-    return EcdsaPublicKey(algorithm=algorithm, curve=curve.name, point=point).pack()
+def _ecdsa_blob(curve: Curve, public: TPMT_PUBLIC) -> bytes:
+    try:
+        # A TPM may leave out leading zeros; a point of SSH has them.
+        point = ecc_point(ecc_key(public))
+    except DecodeError:
+        raise UnsupportedKeyError(f"the key is no point of {curve.name.decode()}") from None
+    algorithm, octets = b"ecdsa-sha2-" + curve.name, b"\x04" + point.x + point.y
+    return EcdsaPublicKey(algorithm=algorithm, curve=curve.name, point=octets).pack()
 
 
 def _octets(signature: TPMS_SIGNATURE_ECC | TPMS_SIGNATURE_RSA) -> bytes:
