@@ -117,8 +117,6 @@ class Session(Protocol):
 class Use(Protocol):
     """The part of a session in one command."""
 
-    attributes: TPMA_SESSION
-
     def use(self) -> "Use":
         """Return this part itself."""
 
@@ -137,8 +135,6 @@ class PasswordSession:
 
     Whoever listens on the bus to the TPM reads it, and the answer proves nothing.
     """
-
-    attributes = _CONTINUE
 
     def __init__(self, auth: bytes = b"") -> None:
         self._size = len(auth)
@@ -288,7 +284,6 @@ class PolicySession(HmacSession):
     """
 
     auth_value = False
-    gives_password = False
 
     def takes_auth(self, entity: HasEntity) -> bool:
         """Tell whether PolicyAuthValue wants the authorization value in the key of the HMAC."""
