@@ -527,7 +527,7 @@ def test_no_pin_is_no_signature_and_the_agent_goes_on(home: Home):
         terminal.play(START)
         with asking(home) as client:
             terminal.play("PIN for TPM key with PIN: <*^D>\n")
-            terminal.play("tpmwire-agent: sign failed: the PIN was not given\n")
+            terminal.play("tpmwire-agent: sign failed: with PIN: the PIN was not given\n")
             assert client.wait(60) == 1
         with asking(home, "ada.pub") as client:
             assert client.wait(60) == 0

@@ -239,7 +239,7 @@ def test_a_key_that_cannot_sign_is_answered_with_failure_and_the_reason_logged(
     key = DifficultKey(RefusedError("the stars are wrong"))
     talking = Agent([key, ADA])
     assert talking.answer(key.asked_to_sign(b"data")) == FAILURE
-    assert "the stars are wrong" in caplog.text
+    assert f"{key.comment}: the stars are wrong" in caplog.text
     assert talking.answer(ADA.asked_to_sign(b"data")) == ADA.signature(b"data")
 
 

@@ -31,6 +31,10 @@ class NoSuchKeyError(Error):
     """The agent was asked for a key that it does not have."""
 
 
+class SigningError(Error):
+    """A key does not sign; the message tells which, and why."""
+
+
 class Identity(Structure):
     """A key that the agent can sign with, as it is listed."""
 
@@ -123,7 +127,10 @@ class Agent:
             key = self._keys.get(request.blob)
         if key is None:
             raise NoSuchKeyError("no such key here")
-        signature = key.sign(request.data, request.flags)
+        try:
+            signature = key.sign(request.data, request.flags)
+        except Error as error:
+            raise SigningError(f"{key.comment}: {error}") from error
         return bytes([SIGN_RESPONSE]) + SignResponse(signature=signature).pack()
 
     def _remove(self, body: bytes) -> bytes:
