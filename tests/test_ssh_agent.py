@@ -16,7 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ssh_fixtures import need, string
 
 from tpmwire.errors import Error
-from tpmwire.ssh.agent import Agent
+from tpmwire.ssh.agent import Agent, Conversation
+from tpmwire.ssh.occasion import UNKNOWN, Occasion, Peer
 
 FAILURE, SUCCESS = b"\5", b"\6"
 
@@ -30,7 +31,7 @@ class SoftwareKey:
         self.blob = string(b"ssh-ed25519") + string(self.public)
         self.comment = comment or f"key {seed}"
 
-    def sign(self, data: bytes, flags: int) -> bytes:
+    def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         if flags:
             raise RefusedError(f"flags {flags}")
         return string(b"ssh-ed25519") + string(self.private.sign(data))
@@ -99,8 +100,12 @@ every_conversation = pytest.mark.parametrize(
 UNDERSTOOD = {0x09, 0x0B, 0x0D, 0x12, 0x13}
 
 
-def agent() -> Agent:
-    return Agent([ADA, BOB])
+def begun(*keys: SoftwareKey) -> Conversation:
+    return Agent(keys).conversation(Peer())
+
+
+def agent() -> Conversation:
+    return begun(ADA, BOB)
 
 
 @every_conversation
@@ -229,7 +234,7 @@ class DifficultKey(SoftwareKey):
         super().__init__(9)
         self.error = error
 
-    def sign(self, data: bytes, flags: int) -> bytes:
+    def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         raise self.error
 
 
@@ -237,7 +242,7 @@ def test_a_key_that_cannot_sign_is_answered_with_failure_and_the_reason_logged(
     caplog: pytest.LogCaptureFixture,
 ):
     key = DifficultKey(RefusedError("the stars are wrong"))
-    talking = Agent([key, ADA])
+    talking = begun(key, ADA)
     assert talking.answer(key.asked_to_sign(b"data")) == FAILURE
     assert f"{key.comment}: the stars are wrong" in caplog.text
     assert talking.answer(ADA.asked_to_sign(b"data")) == ADA.signature(b"data")
@@ -251,7 +256,7 @@ def test_a_key_that_fails_by_a_defect_is_answered_with_failure_and_no_secret_log
 ):
     caplog.set_level(logging.DEBUG)
     key = DifficultKey(error)
-    talking = Agent([key, ADA])
+    talking = begun(key, ADA)
     assert talking.answer(key.asked_to_sign(b"data")) == FAILURE
     assert type(error).__name__ in caplog.text
     assert "1234" not in caplog.text
@@ -266,12 +271,12 @@ def test_a_name_with_octets_that_are_no_utf_8_spoils_no_list():
     """Such a comment is the path of a key file, as Python reads it from a directory."""
     odd = SoftwareKey(4, b"/home/ada/caf\xe9.tpm".decode("utf-8", "surrogateescape"))
     listed = ADA.listed + string(odd.blob) + string(b"/home/ada/caf?.tpm")
-    assert Agent([ADA, odd]).answer(LIST) == b"\x0c\0\0\0\2" + listed
+    assert begun(ADA, odd).answer(LIST) == b"\x0c\0\0\0\2" + listed
 
 
 def test_of_two_entries_of_a_key_one_is_listed():
     again = SoftwareKey(1, "Ada elsewhere")
-    assert Agent([ADA, again, BOB]).answer(LIST) == listing(again, BOB)
+    assert begun(ADA, again, BOB).answer(LIST) == listing(again, BOB)
 
 
 # --- several at a time ------------------------------------------------------------------------
@@ -285,7 +290,7 @@ class AgentMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.agent = Agent(self.KEYS)
+        self.agent = begun(*self.KEYS)
         self.model = {key.blob: key for key in self.KEYS}
 
     @rule(key=keys, data=st.binary(max_size=8))
@@ -337,7 +342,7 @@ def at_once(*works: Callable[[], None]) -> None:
 
 def test_of_many_who_remove_a_key_one_succeeds():
     keys = [SoftwareKey(seed) for seed in range(1, 200)]
-    talking, answers = Agent(keys), []
+    talking, answers = begun(*keys), []
     everything = {listing(*keys[start:]) for start in range(len(keys) + 1)}
 
     def remove() -> None:
@@ -358,13 +363,13 @@ def test_a_signature_that_takes_its_time_keeps_nobody_waiting():
     started, go_on = threading.Event(), threading.Event()
 
     class SlowKey(SoftwareKey):
-        def sign(self, data: bytes, flags: int) -> bytes:
+        def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
             started.set()
             assert go_on.wait(60)
             return super().sign(data, flags)
 
     slow, made = SlowKey(7), []
-    talking = Agent([slow, ADA])
+    talking = begun(slow, ADA)
     thread = threading.Thread(
         target=lambda: made.append(talking.answer(slow.asked_to_sign(b"data")))
     )

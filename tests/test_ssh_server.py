@@ -50,7 +50,7 @@ def serving(
 
 def serve_until_shutdown(listener: Any, answer: Callable[[bytes], bytes]) -> None:
     with contextlib.suppress(OSError):
-        serve(listener, answer)
+        serve(listener, lambda peer: answer)
 
 
 @contextlib.contextmanager
@@ -482,7 +482,7 @@ def test_the_agent_talks_to_its_own_user_and_to_root(
     """The credentials are as in <sys/socket.h>: a signed and two unsigned words."""
     monkeypatch.setattr(os, "geteuid", lambda: ours)
     connection: Any = SimpleNamespace(getsockopt=lambda *_: struct.pack("@iII", 1, theirs, 1))
-    assert server._allowed(connection) is allowed
+    assert server._allowed(server._peer(connection)) is allowed
 
 
 def test_a_client_of_another_user_is_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -118,7 +118,7 @@ def _let_go(writer: int, lines: str) -> None:
 def _serve(listener: socket.socket, agent: Agent, announce: Callable[[], None]) -> int:
     try:
         announce()
-        serve(listener, agent.answer)
+        serve(listener, lambda peer: agent.conversation(peer).answer)
     except KeyboardInterrupt:
         # Let a signature that is under way come to its end, so that nothing stays loaded.
         TPM_IN_USE.acquire(timeout=FAREWELL)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Protocol
 
 from tpmwire.errors import Error
+from tpmwire.ssh.occasion import Occasion, Peer
 from tpmwire.ssh.wire import STRING, UINT32
 from tpmwire.structure import Structure, wire_of
 from tpmwire.wire import Counted
@@ -83,16 +84,50 @@ class Key(Protocol):
     def comment(self) -> str:
         """What people call it."""
 
-    def sign(self, data: bytes, flags: int) -> bytes:
+    def sign(self, data: bytes, flags: int, occasion: Occasion) -> bytes:
         """Make an SSH signature of `data`; an Error if that is not possible."""
 
 
 class Agent:
-    """The keys, and an answer to each request.  Any number of threads may ask at a time."""
+    """The keys.  Any number of threads may talk to it at a time, each in its own conversation."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self._keys = {key.blob: key for key in keys}
         self._lock = threading.Lock()
+
+    def conversation(self, peer: Peer) -> "Conversation":
+        """Begin to talk with whoever has connected."""
+        return Conversation(self, peer)
+
+    def list(self) -> list[Key]:
+        """List the keys."""
+        with self._lock:
+            return [*self._keys.values()]
+
+    def find(self, blob: bytes) -> Key:
+        """Find the key of `blob`; NoSuchKeyError if there is none."""
+        with self._lock:
+            if blob not in self._keys:
+                raise NoSuchKeyError("no such key here")
+            return self._keys[blob]
+
+    def remove(self, blob: bytes) -> None:
+        """Forget the key of `blob`; NoSuchKeyError if there is none."""
+        with self._lock:
+            if self._keys.pop(blob, None) is None:
+                raise NoSuchKeyError("no such key here")
+
+    def remove_all(self) -> None:
+        """Forget all keys."""
+        with self._lock:
+            self._keys.clear()
+
+
+class Conversation:
+    """One connection to the agent: an answer to each request, in order."""
+
+    def __init__(self, agent: Agent, peer: Peer) -> None:
+        self._agent, self._peer = agent, peer
 
     def answer(self, request: bytes) -> bytes:
         """Answer one request, without the length in front; never fails."""
@@ -112,38 +147,29 @@ class Agent:
 
     def _list(self, body: bytes) -> bytes:
         Empty.unpack(body)
-        with self._lock:
-            keys = list(self._keys.values())
         listed = tuple(
             # The name of a file may have octets in it that are no UTF-8.
             Identity(blob=key.blob, comment=key.comment.encode(errors="replace"))
-            for key in keys
+            for key in self._agent.list()
         )
         return bytes([IDENTITIES_ANSWER]) + IdentitiesAnswer(identities=listed).pack()
 
     def _sign(self, body: bytes) -> bytes:
         request = SignRequest.unpack(body)
-        with self._lock:
-            key = self._keys.get(request.blob)
-        if key is None:
-            raise NoSuchKeyError("no such key here")
+        key = self._agent.find(request.blob)
         try:
-            signature = key.sign(request.data, request.flags)
+            signature = key.sign(request.data, request.flags, Occasion(self._peer))
         except Error as error:
             raise SigningError(f"{key.comment}: {error}") from error
         return bytes([SIGN_RESPONSE]) + SignResponse(signature=signature).pack()
 
     def _remove(self, body: bytes) -> bytes:
-        request = RemoveIdentity.unpack(body)
-        with self._lock:
-            if self._keys.pop(request.blob, None) is None:
-                raise NoSuchKeyError("no such key here")
+        self._agent.remove(RemoveIdentity.unpack(body).blob)
         return bytes([SUCCESS])
 
     def _remove_all(self, body: bytes) -> bytes:
         Empty.unpack(body)
-        with self._lock:
-            self._keys.clear()
+        self._agent.remove_all()
         return bytes([SUCCESS])
 
 
@@ -153,10 +179,10 @@ def _place(error: Exception) -> str:
     return f"{type(error).__name__} in {frame.name}, line {frame.lineno} of {frame.filename}"
 
 
-_HANDLERS: dict[int, Callable[[Agent, bytes], bytes]] = {
-    REQUEST_IDENTITIES: Agent._list,
-    SIGN_REQUEST: Agent._sign,
-    REMOVE_IDENTITY: Agent._remove,
-    REMOVE_ALL_IDENTITIES: Agent._remove_all,
-    REMOVE_ALL_SSH1_IDENTITIES: Agent._remove_all,
+_HANDLERS: dict[int, Callable[[Conversation, bytes], bytes]] = {
+    REQUEST_IDENTITIES: Conversation._list,
+    SIGN_REQUEST: Conversation._sign,
+    REMOVE_IDENTITY: Conversation._remove,
+    REMOVE_ALL_IDENTITIES: Conversation._remove_all,
+    REMOVE_ALL_SSH1_IDENTITIES: Conversation._remove_all,
 }

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 
 from tpmwire.errors import TransportError
 from tpmwire.ssh.agent import MAX_MESSAGE
+from tpmwire.ssh.occasion import Peer
 
 log = logging.getLogger(__name__)
 
@@ -51,13 +52,17 @@ def listening(path: str | None = None) -> Iterator[socket.socket]:
         listener.close()
 
 
-def serve(listener: socket.socket, answer: Callable[[bytes], bytes]) -> None:
+Answer = Callable[[bytes], bytes]
+"""What answers the requests of one connection, each without the length in front."""
+
+
+def serve(listener: socket.socket, begin: Callable[[Peer], Answer]) -> None:
     """Accept connections for ever, and answer each one's requests in a thread of its own."""
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
         room.acquire()
         connection = _accepted(listener)
-        thread = threading.Thread(target=_converse, args=(connection, answer, room), daemon=True)
+        thread = threading.Thread(target=_converse, args=(connection, begin, room), daemon=True)
         try:
             thread.start()
         except RuntimeError:
@@ -79,11 +84,13 @@ def _accepted(listener: socket.socket) -> socket.socket:
 
 
 def _converse(
-    connection: socket.socket, answer: Callable[[bytes], bytes], room: threading.Semaphore
+    connection: socket.socket, begin: Callable[[Peer], Answer], room: threading.Semaphore
 ) -> None:
     try:
         with connection:
-            if _allowed(connection):
+            peer = _peer(connection)
+            if _allowed(peer):
+                answer = begin(peer)
                 for request in _requests(connection):
                     response = answer(request)
                     connection.sendall(len(response).to_bytes(4, "big") + response)
@@ -116,12 +123,16 @@ def _receive(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def _allowed(connection: socket.socket) -> bool:
+def _peer(connection: socket.socket) -> Peer:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(credentials)
-    if uid in (os.geteuid(), 0):
+    pid, uid, _ = _CREDENTIALS.unpack(credentials)
+    return Peer(pid, uid)
+
+
+def _allowed(peer: Peer) -> bool:
+    if peer.uid in (os.geteuid(), 0):
         return True
-    log.warning("a client of user %d was turned away", uid)
+    log.warning("a client of user %d was turned away", peer.uid)
     return False
 
 

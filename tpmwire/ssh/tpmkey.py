@@ -14,6 +14,7 @@ from tpmwire.objects import LoadedObject
 from tpmwire.parents import load, open_parent
 from tpmwire.ssh.keypolicy import ways
 from tpmwire.ssh.keys import SignatureAlgorithm, public_blob, signature_algorithm, signature_blob
+from tpmwire.ssh.occasion import UNKNOWN, Occasion
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
 
@@ -42,7 +43,7 @@ class TpmKey:
         self._open_tpm, self._ask = open_tpm, ask_pin
         self._parent: TPMT_PUBLIC | None = None
 
-    def sign(self, data: bytes, flags: int) -> bytes:
+    def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         """Make an SSH signature of `data`.
 
         Raises UnsupportedKeyError, TpmError, TransportError, what `ask_pin` raises, or PolicyError
