@@ -27,6 +27,7 @@ RANKS = (
     {"names", "crypto", "templates", "masking", "traces"},
     {"softkeys", "signatures"},
     {"attester"},
+    {"authorization"},
     {"session", "lockout"},
     {"exchange", "objects"},
     {"duplication", "attestation"},

@@ -46,7 +46,6 @@ from tpmwire.commands import (
     FlushContext,
     GetRandom,
     LoadExternal,
-    ObjectChangeAuth,
     ReadPublic,
     SelfTest,
     TestParms,
@@ -443,8 +442,7 @@ def changed_auth(tpm: Tpm, template: TPMT_PUBLIC) -> tuple[CreateResponse, bytes
     with tpm.create_primary(templates.ECC_SRK) as srk:
         made = srk.create(template, auth=b"old")
         with srk.load(made.outPrivate, made.outPublic, auth=b"old") as key:
-            command = ObjectChangeAuth(objectHandle=key, parentHandle=srk, newAuth=b"new")
-            return made, tpm.execute(command).outPrivate
+            return made, key.change_auth(srk, b"new")
 
 
 @pytest.mark.parametrize(
@@ -470,9 +468,8 @@ def test_a_pin_is_not_changed_by_who_does_not_know_it(tpm: Tpm):
     with tpm.create_primary(templates.ECC_SRK) as srk:
         made = srk.create(NO_DA, auth=b"old")
         with srk.load(made.outPrivate, made.outPublic, auth=b"guess") as key:
-            command = ObjectChangeAuth(objectHandle=key, parentHandle=srk, newAuth=b"new")
             with pytest.raises(TpmError) as caught:
-                tpm.execute(command)
+                key.change_auth(srk, b"new")
             assert caught.value.raw == 0x9A2
 
 
@@ -647,7 +644,7 @@ def scenario(tpm: Tpm) -> None:
         made = srk.create(NO_DA, auth=b"pin")
         with srk.load(made.outPrivate, made.outPublic, auth=b"pin") as key:
             signed = key.sign(bytes(32), ECDSA)
-            tpm.execute(ObjectChangeAuth(objectHandle=key, parentHandle=srk, newAuth=b"new"))
+            key.change_auth(srk, b"new")
             with tpm.load_external(made.outPublic) as public:
                 command = VerifySignature(keyHandle=public, digest=bytes(32), signature=signed)
                 tpm.execute(command)
@@ -671,7 +668,7 @@ def test_a_fault_at_whatever_command_is_told_and_leaves_nothing_loaded(
     whole = Between(connect(swtpm.conf))
     with Tpm(whole) as tpm:
         scenario(tpm)
-    assert len(whole.sent) == 14  # two of them start sessions for the PIN
+    assert len(whole.sent) == 15  # three of them start sessions for the PIN
     for number in range(1, len(whole.sent) + 1):
         transport = Between(connect(swtpm.conf), only_at(number, fault))
         with pytest.raises(error), Tpm(transport) as tpm:

@@ -12,6 +12,7 @@ import pytest
 from conftest import LOADED_OBJECTS, LOADED_SESSIONS, Swtpm, handles
 
 from tpmwire.attributes import TPMA_CC, TPMA_NV, TPMA_OBJECT
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     DictionaryAttackLockReset,
@@ -30,7 +31,6 @@ from tpmwire.errors import DecodeError, TpmError
 from tpmwire.inventory import Inventory, take_inventory
 from tpmwire.lockout import Lockout
 from tpmwire.scripts.main import main
-from tpmwire.session import PasswordSession
 from tpmwire.showing.inventory import (
     duration_words,
     inventory_data,

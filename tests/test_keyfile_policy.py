@@ -22,6 +22,7 @@ from ssh_fixtures import strings
 
 from tpmwire import policy
 from tpmwire.attributes import TPMA_LOCALITY, TPMA_NV, TPMA_OBJECT
+from tpmwire.authorization import Entity
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     EvictControl,
@@ -35,7 +36,6 @@ from tpmwire.errors import EncodeError, Error, KeyFileError, PolicyError, TpmErr
 from tpmwire.keyfile import KeyFile
 from tpmwire.policy import Policy
 from tpmwire.policy.bodies import Alternative, Body, read_policy, write_policy
-from tpmwire.session import Entity
 from tpmwire.ssh.tpmkey import TpmKey
 from tpmwire.templates import ECC_SIGN, ECC_SRK, ecc_public
 from tpmwire.transport import connect

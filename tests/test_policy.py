@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from tpmwire import policy
 from tpmwire.attributes import TPMA_LOCALITY
+from tpmwire.authorization import Entity
 from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_RH, TPM_ST
 from tpmwire.errors import EncodeError, Error, PolicyError
 from tpmwire.policy import Policy
 from tpmwire.policy.base import Step
-from tpmwire.session import Entity
 from tpmwire.templates import ECC_SIGN
 from tpmwire.types import TPMS_PCR_SELECTION, TPMT_TK_AUTH
 

@@ -18,6 +18,7 @@ from ssh_fixtures import need, search_path
 
 from tpmwire import policy, templates
 from tpmwire.attributes import TPMA_LOCALITY, TPMA_NV, TPMA_OBJECT
+from tpmwire.authorization import Entity, PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     Create,
@@ -37,7 +38,7 @@ from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_ECC, TPM_EO, TPM_RC,
 from tpmwire.errors import Error, PolicyError, TpmError
 from tpmwire.objects import LoadedObject
 from tpmwire.policy import Policy
-from tpmwire.session import Entity, HmacSession, PolicySession
+from tpmwire.session import HmacSession, PolicySession
 from tpmwire.transport import connect
 from tpmwire.types import (
     TPMS_ECC_POINT,
@@ -95,8 +96,8 @@ def index(
     public = TPMS_NV_PUBLIC(nvIndex=handle, nameAlg=SHA256, attributes=more, dataSize=len(content))
     tpm.execute(NV_DefineSpace(authHandle=TPM_RH.OWNER, auth=auth, publicInfo=public))
     try:
-        writer = Entity(handle, b"", auth)
-        tpm.execute(NV_Write(authHandle=writer, nvIndex=handle, data=content, offset=0))
+        write = NV_Write(authHandle=handle, nvIndex=handle, data=content, offset=0)
+        tpm.execute(write, PasswordSession(auth))
         yield Entity(handle, tpm.execute(NV_ReadPublic(nvIndex=handle)).nvName, auth)
     finally:
         tpm.execute(NV_UndefineSpace(authHandle=TPM_RH.OWNER, nvIndex=handle))
@@ -703,7 +704,8 @@ def test_the_policy_in_an_index_holds_and_no_other(tpm: Tpm):
         whole = Policy(policy.AuthorizeNV(place, (first, second)))
         with key(tpm, whole, b"pin") as signer, session(tpm) as used:
             for number, one in enumerate(content):
-                tpm.execute(NV_Write(authHandle=place, nvIndex=POLICIES, data=one, offset=0))
+                write = NV_Write(authHandle=place, nvIndex=POLICIES, data=one, offset=0)
+                tpm.execute(write, PasswordSession(b"pass"))
                 whole.satisfy(tpm, used)
                 assert signs(tpm, signer, used)
                 with pytest.raises(PolicyError, match="from PolicyAuthorizeNV"):

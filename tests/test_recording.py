@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from strategies import COMMAND_CLASSES, command_authorizations, mutated, structures
 from vectors import VECTORS, Vector
 
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import Command, Create, GetRandom, Sign, unpack_command
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH
 from tpmwire.errors import ConfError, TransportError
 from tpmwire.masking import mask_command, mask_response
 from tpmwire.recording import Recording, RecordingTransport
-from tpmwire.session import PasswordSession
 from tpmwire.templates import ECC_SIGN, ECC_SRK
 from tpmwire.traces import Exchange, read_exchanges
 from tpmwire.transport import connect, parse_conf

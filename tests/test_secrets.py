@@ -13,13 +13,14 @@ from test_client import ECDSA, RSA_KEY, ecc_pair, external, rsa_pair, scheme_of
 from test_interposer import SEALED, SRK
 
 from tpmwire import templates
+from tpmwire.authorization import Entity, PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import Create, EvictControl, HierarchyChangeAuth, LoadExternal
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE
 from tpmwire.errors import Error
 from tpmwire.exchange import Exchange
 from tpmwire.objects import LoadedObject
-from tpmwire.session import Entity, PasswordSession, SessionStart
+from tpmwire.session import SessionStart
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_SENSITIVE_CREATE, TPMT_SENSITIVE
 

@@ -14,13 +14,13 @@ from strategies import commands, structures
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_OBJECT, TPMA_SESSION
+from tpmwire.authorization import Entity, PasswordSession
 from tpmwire.client import Tpm
-from tpmwire.commands import Command, CreatePrimary, GetRandom, Sign
+from tpmwire.commands import Certify, Command, CreatePrimary, GetRandom, Sign
 from tpmwire.constants import TPM_ALG, TPM_RC, TPM_RH
 from tpmwire.errors import EncodeError, SessionError, TpmError
 from tpmwire.exchange import Exchange
 from tpmwire.objects import LoadedObject
-from tpmwire.session import PasswordSession
 from tpmwire.types import (
     TPMS_AUTH_RESPONSE,
     TPMS_SCHEME_HASH,
@@ -116,11 +116,30 @@ def said_by_others(error: TpmError) -> str:
 
 
 @protected
-def test_the_right_password_is_taken_from_the_object_or_from_a_session(tpm: Tpm, key: LoadedObject):
+def test_a_password_comes_from_its_session_alone(tpm: Tpm, key: LoadedObject):
     sign = Sign(keyHandle=key, digest=bytes(32), inScheme=ECDSA)
-    assert tpm.execute(sign).signature.sigAlg == TPM_ALG.ECDSA
     key.auth = b"wrong"
     assert tpm.execute(sign, PasswordSession(b"pin")).signature.sigAlg == TPM_ALG.ECDSA
+
+
+def test_no_password_goes_out_that_was_not_chosen():
+    owner = Entity.permanent(TPM_RH.OWNER, b"secret")
+    command = CreatePrimary(primaryHandle=owner, inPublic=templates.ECC_SRK)
+    with pytest.raises(EncodeError, match=r"^CreatePrimary\.primaryHandle: .* in clear$") as caught:
+        Exchange(command, ())
+    assert "secret" not in str(caught.value)
+
+
+@exempt
+def test_a_password_that_no_session_of_several_gives_is_not_sent_either(
+    tpm: Tpm, key: LoadedObject
+):
+    """Certify wants two authorizations; the first session is for the object."""
+    with tpm.create_primary(NO_DA) as signer:
+        certify = Certify(objectHandle=signer, signHandle=key, qualifyingData=b"", inScheme=ECDSA)
+        with pytest.raises(EncodeError, match=r"^Certify\.signHandle: "):
+            tpm.execute(certify, PasswordSession())
+        assert tpm.execute(certify, PasswordSession(), PasswordSession(b"pin")).signature
 
 
 @protected

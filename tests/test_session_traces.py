@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from tpmwire import crypto
 from tpmwire.attributes import TPMA_SESSION
+from tpmwire.authorization import Entity, PasswordSession, Use
 from tpmwire.commands import (
     Command,
     ContextLoad,
@@ -44,7 +45,7 @@ from tpmwire.digests import hmac
 from tpmwire.errors import SessionError
 from tpmwire.exchange import Exchange
 from tpmwire.names import object_name
-from tpmwire.session import Entity, HmacSession, HmacUse, PasswordSession, SessionStart, Use
+from tpmwire.session import HmacSession, HmacUse, SessionStart
 from tpmwire.types import TPMS_AUTH_COMMAND, TPMS_AUTH_RESPONSE, TPMS_ECC_POINT, TPMT_PUBLIC
 
 TRACES = Path(__file__).parent / "vectors" / "traces"

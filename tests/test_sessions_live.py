@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_NV, TPMA_OBJECT, TPMA_SESSION
+from tpmwire.authorization import Entity, PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     HMAC,
@@ -56,7 +57,7 @@ from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RC, TPM_RH, TPM_SE
 from tpmwire.errors import EncodeError, SessionError, TpmError
 from tpmwire.exchange import Exchange
 from tpmwire.objects import LoadedObject
-from tpmwire.session import Entity, HmacSession, HmacUse, PasswordSession
+from tpmwire.session import HmacSession, HmacUse
 from tpmwire.transport import Transport, connect
 from tpmwire.types import (
     TPMS_ATTEST,
@@ -132,7 +133,7 @@ def furnished(swtpm: Swtpm) -> Swtpm:
                 tpm.execute(keep)
         define(tpm, INDEX, b"")
         data = NV_Write(authHandle=nv(tpm), nvIndex=INDEX, data=bytes(8), offset=0)
-        tpm.execute(data)
+        tpm.execute(data, PasswordSession(NV_AUTH))
     return swtpm
 
 
@@ -384,7 +385,7 @@ def changed(tpm: Tpm, hierarchy: int, auth: bytes) -> Iterator[Entity]:
     tpm.execute(HierarchyChangeAuth(authHandle=entity, newAuth=auth))
     now = Entity.permanent(hierarchy, auth)
     yield now
-    tpm.execute(HierarchyChangeAuth(authHandle=now, newAuth=b""))
+    tpm.execute(HierarchyChangeAuth(authHandle=hierarchy, newAuth=b""), PasswordSession(auth))
 
 
 def test_nonces_of_encrypting_sessions_are_not_vouched_for_where_nothing_is_authorized(
@@ -569,7 +570,8 @@ def test_the_authorization_of_a_hierarchy_is_changed_in_each_kind_of_session(tpm
     with changed(tpm, TPM_RH.ENDORSEMENT, b"old") as entity:
         policy = policy_digest(TPM_ALG.SHA256, *kind.steps(code)) if kind.is_policy else b""
         alg = TPM_ALG.SHA256 if policy else TPM_ALG.NULL
-        tpm.execute(SetPrimaryPolicy(authHandle=entity, authPolicy=policy, hashAlg=alg))
+        own = PasswordSession(b"old")
+        tpm.execute(SetPrimaryPolicy(authHandle=entity, authPolicy=policy, hashAlg=alg), own)
         with kind.session(tpm, entity) as session:
             for old, new in ((b"old", b"new, and longer\0\0"), (b"new, and longer", b"old")):
                 kind.satisfy(tpm, session, code)
@@ -578,7 +580,7 @@ def test_the_authorization_of_a_hierarchy_is_changed_in_each_kind_of_session(tpm
                 if kind.is_policy:
                     tpm.execute(PolicyRestart(sessionHandle=session.handle))
         empty = SetPrimaryPolicy(authHandle=entity, authPolicy=b"", hashAlg=TPM_ALG.NULL)
-        tpm.execute(empty)
+        tpm.execute(empty, own)
 
 
 def test_a_new_value_counts_also_where_the_old_one_was_given_with_the_session(tpm: Tpm):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Self, TypeVar
 
+from tpmwire.authorization import Entity, HasEntity, SaltKey, Session
 from tpmwire.commands.base import Command, Response, split_response_header
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.hierarchy import CreatePrimary
@@ -24,15 +25,7 @@ from tpmwire.constants import TPM_ALG, TPM_HT, TPM_RC, TPM_RH, TPM_SE
 from tpmwire.errors import DecodeError, Error, TpmError, tpm_error
 from tpmwire.exchange import Exchange
 from tpmwire.objects import LoadedObject, check_index_name, check_name, check_template
-from tpmwire.session import (
-    AES_128_CFB,
-    Entity,
-    HasEntity,
-    HmacSession,
-    SaltKey,
-    Session,
-    SessionStart,
-)
+from tpmwire.session import AES_128_CFB, HmacSession, SessionStart
 from tpmwire.templates import ECC_SRK
 from tpmwire.transport import InterruptsHeld, Transport, connect
 from tpmwire.types.algorithms import TPMT_SYM_DEF
@@ -90,13 +83,14 @@ class Tpm:
         """Execute a command and return its response.
 
         `sessions` authorize the handles that want it, in their order; more of them encrypt or
-        audit.  Where they are too few, the `auth` of the object in the handle field is sent as a
-        password, or an empty one for a bare number.
+        audit.  Where they are too few, an empty password is sent; for an object that knows a better
+        one that is refused, since a password travels in clear: give a session, use
+        `execute_protected`, or insist on it by a PasswordSession.
 
         A command that the TPM puts off (RETRY, YIELDED, TESTING, NV_RATE) is sent again, with
         growing pauses.  Raises TpmError if the TPM refuses, SessionError if the answer does not
         verify, DecodeError if it makes no sense, TransportError if the connection fails,
-        EncodeError if a value of the command does not fit.
+        EncodeError if a value of the command does not fit or an authorization is wanting.
         """
         uses = [session.use() for session in sessions]
         entities = self._entities(command) if uses else ()

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from tpmwire.attributes import TPMA_SESSION
+from tpmwire.authorization import HasEntity, PasswordSession, Use
 from tpmwire.commands.base import Areas, Command, Response, command_buffer, split_response
 from tpmwire.constants import TPM_CC, TPM_RH, TPM_ST
 from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, EncodeError
-from tpmwire.session import HasEntity, HmacUse, PasswordSession, Use
+from tpmwire.session import HmacUse
 from tpmwire.wire import handle_of
 
 R = TypeVar("R", bound=Response)
@@ -27,9 +28,9 @@ class Exchange(Generic[R]):
     """A command, the parts of its sessions, and what its handles stand for.
 
     The first sessions authorize the handles that want it, in their order; what they leave open is
-    authorized by passwords, those that the objects in the handle fields know.  `entities` are
-    wanted if there are sessions.  Raises EncodeError if a session shall encrypt what cannot be
-    encrypted, or two of them shall.
+    authorized by empty passwords.  `entities` are wanted if there are sessions.  Raises EncodeError
+    if an entity left open has an authorization value, if a session shall encrypt what cannot be
+    encrypted, or if two of them shall.
     """
 
     def __init__(
@@ -122,9 +123,16 @@ NEW_AUTH: dict[int, Callable[[Any], bytes | None]] = {
 
 
 def _passwords(command: Command[Any], given: int) -> list[PasswordSession]:
-    """Make a password session for each authorization that the given sessions leave open."""
+    """Make an empty password for each authorization that the given sessions leave open."""
     open_roles = command.AREAS.handles[given : len(command.ROLES)]
-    return [PasswordSession(getattr(command[field.name], "auth", b"")) for field in open_roles]
+    for field in open_roles:
+        if getattr(command[field.name], "auth", b""):
+            raise EncodeError(
+                "it has an authorization value, and no session to prove it by; a PasswordSession "
+                "sends it in clear",
+                f"{type(command).__name__}.{field.name}",
+            )
+    return [PasswordSession() for _ in open_roles]
 
 
 def _one(sessions: Sequence[Use], bit: TPMA_SESSION, areas: Areas) -> HmacUse | None:

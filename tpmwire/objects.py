@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.authorization import SaltKey, Session
 from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
@@ -13,7 +14,6 @@ from tpmwire.constants import TPM_ALG, TPM_HT
 from tpmwire.errors import DecodeError, Error, SessionError, TpmError
 from tpmwire.lockout import explain
 from tpmwire.names import nv_name, object_name
-from tpmwire.session import SaltKey, Session
 from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
 from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC

@@ -22,6 +22,7 @@ from keys import (
 from plain import sha256
 
 from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     HMAC,
@@ -47,7 +48,6 @@ from tpmwire.commands import (
 )
 from tpmwire.constants import TPM_ALG, TPM_ECC, TPM_RH
 from tpmwire.errors import TpmError
-from tpmwire.session import PasswordSession
 from tpmwire.types import (
     TPMS_ECC_POINT,
     TPMS_PCR_SELECTION,

@@ -7,6 +7,7 @@ from plain import sha256
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_STARTUP_CLEAR
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     ChangeEPS,
@@ -24,7 +25,6 @@ from tpmwire.commands import (
 )
 from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_PT, TPM_RH
 from tpmwire.errors import TpmError
-from tpmwire.session import PasswordSession
 from tpmwire.types import TPMT_HA
 
 PLATFORM = TPM_RH.PLATFORM

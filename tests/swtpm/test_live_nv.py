@@ -16,6 +16,7 @@ from plain import session, sha256
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_NV
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     NV_Certify,
@@ -36,7 +37,6 @@ from tpmwire.commands import (
 )
 from tpmwire.constants import TPM_CC, TPM_NT, TPM_RH, TPM_ST
 from tpmwire.errors import TpmError
-from tpmwire.session import PasswordSession
 from tpmwire.types import TPMS_ATTEST
 
 OWNER = TPM_RH.OWNER

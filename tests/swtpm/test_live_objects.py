@@ -7,6 +7,7 @@ from plain import session, sha256
 
 from tpmwire import templates
 from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import LoadedObject, Tpm
 from tpmwire.commands import (
     ActivateCredential,
@@ -32,7 +33,6 @@ from tpmwire.commands import (
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH
 from tpmwire.errors import TpmError
 from tpmwire.names import object_name
-from tpmwire.session import PasswordSession
 from tpmwire.types import (
     TPMS_KEYEDHASH_PARMS,
     TPMS_SENSITIVE_CREATE,
@@ -97,7 +97,7 @@ def test_a_changed_pin_works_and_the_old_one_does_not(tpm: Tpm):
         made = parent.create(template, auth=b"old")
         with parent.load(made.outPrivate, made.outPublic, auth=b"old") as key:
             change = ObjectChangeAuth(objectHandle=key, parentHandle=parent, newAuth=b"new")
-            changed = tpm.execute(change).outPrivate
+            changed = tpm.execute(change, PasswordSession(b"old")).outPrivate
         with parent.load(changed, made.outPublic, auth=b"new") as key:
             signs(tpm, key, made.outPublic)
             with pytest.raises(TpmError, match="TPM_RC_BAD_AUTH"):

@@ -8,6 +8,7 @@ from conftest import Swtpm
 from plain import sha256
 from power import power_cycle
 
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     GetCapability,
@@ -23,7 +24,6 @@ from tpmwire.commands import (
 )
 from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_RH
 from tpmwire.errors import TpmError
-from tpmwire.session import PasswordSession
 from tpmwire.types import TPMS_PCR_SELECTION, TPMT_HA
 
 ALL = b"\xff\xff\xff"

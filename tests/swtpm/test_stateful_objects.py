@@ -10,6 +10,7 @@ from machines import Machine, run
 from plain import sha256
 
 from tpmwire import templates
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     ContextLoad,
@@ -22,7 +23,6 @@ from tpmwire.commands import (
     Sign,
 )
 from tpmwire.constants import TPM_HC, TPM_RC, TPM_RH
-from tpmwire.session import PasswordSession
 from tpmwire.types import TPMS_CONTEXT, TPMS_SENSITIVE_CREATE, TPMT_PUBLIC
 
 SLOTS = 3  # what swtpm has room for

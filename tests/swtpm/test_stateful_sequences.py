@@ -11,6 +11,7 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from keys import hmac_key
 from machines import Machine, run
 
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     EventSequenceComplete,
@@ -21,7 +22,6 @@ from tpmwire.commands import (
     SequenceUpdate,
 )
 from tpmwire.constants import TPM_ALG, TPM_CONSTANTS32, TPM_HC, TPM_RC, TPM_RH
-from tpmwire.session import PasswordSession
 
 SLOTS = 3  # what swtpm has room for
 BUFFER = 1024  # what swtpm takes at once

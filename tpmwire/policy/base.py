@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from tpmwire.authorization import HasEntity, SaltKey
 from tpmwire.commands.base import Command, Response
 from tpmwire.constants import TPM_CC
 from tpmwire.digests import digest
 from tpmwire.errors import TpmError
 from tpmwire.lockout import explain
 from tpmwire.objects import Executor
-from tpmwire.session import HasEntity, PolicySession, SaltKey
+from tpmwire.session import PolicySession
 
 if TYPE_CHECKING:
     from tpmwire.policy.policy import Policy

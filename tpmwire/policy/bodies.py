@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tpmwire.attributes import TPMA_LOCALITY
+from tpmwire.authorization import Entity, HasEntity
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_EO
 from tpmwire.digests import digest_size
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError, PolicyError
@@ -30,7 +31,6 @@ from tpmwire.policy.choices import Approved, Authorize
 from tpmwire.policy.comparisons import PCR, CounterTimer, PCRDigest, Pcrs
 from tpmwire.policy.policy import Policy
 from tpmwire.policy.signed import Secret
-from tpmwire.session import Entity, HasEntity
 from tpmwire.structure import Structure
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.base import TPM_HANDLE, UINT16

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tpmwire.authorization import HasEntity, SaltKey
 from tpmwire.commands import policy as commands
 from tpmwire.commands.signing import VerifySignature
 from tpmwire.constants import TPM_CC, TPM_RH
@@ -11,7 +12,6 @@ from tpmwire.names import object_name
 from tpmwire.policy.base import Run, Step, code, execute, words
 from tpmwire.policy.policy import Policy
 from tpmwire.policy.signed import loaded
-from tpmwire.session import HasEntity, SaltKey
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tpmwire.authorization import HasEntity, SaltKey
 from tpmwire.commands import policy as commands
 from tpmwire.commands.base import Command
 from tpmwire.commands.pcr import PCR_Read
@@ -12,7 +13,6 @@ from tpmwire.digests import digest
 from tpmwire.errors import PolicyError
 from tpmwire.objects import Executor
 from tpmwire.policy.base import Assertion, Run, Step, code, execute, listed, words
-from tpmwire.session import HasEntity, SaltKey
 from tpmwire.structure import Structure
 from tpmwire.types.structures import TPML_PCR_SELECTION, TPMS_PCR_SELECTION
 

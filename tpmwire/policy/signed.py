@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tpmwire.authorization import HasEntity, SaltKey
 from tpmwire.commands import policy as commands
 from tpmwire.commands.base import Command
 from tpmwire.commands.object import LoadExternal
@@ -14,7 +15,6 @@ from tpmwire.errors import PolicyError
 from tpmwire.names import object_name
 from tpmwire.objects import Executor, LoadedObject
 from tpmwire.policy.base import Assertion, Run, Step, code, execute, words
-from tpmwire.session import HasEntity, SaltKey
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
 from tpmwire.types.structures import TPMT_TK_AUTH
