@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpmwire import policy
+from tpmwire import commands, policy
 from tpmwire.attributes import TPMA_LOCALITY
 from tpmwire.authorization import Entity
 from tpmwire.constants import TPM_ALG, TPM_CAP, TPM_CC, TPM_EO, TPM_RH, TPM_ST
@@ -15,7 +15,7 @@ from tpmwire.errors import EncodeError, Error, PolicyError
 from tpmwire.policy import Policy
 from tpmwire.policy.base import Step
 from tpmwire.templates import ECC_SIGN
-from tpmwire.types import TPMS_PCR_SELECTION, TPMT_TK_AUTH
+from tpmwire.types import TPMS_PCR_SELECTION, TPMT_SIG_SCHEME, TPMT_TK_AUTH
 
 SHA256, SHA384 = TPM_ALG.SHA256, TPM_ALG.SHA384
 
@@ -24,6 +24,7 @@ KEY_NAME = b"\x00\x0b" + hashlib.sha256(KEY.pack()).digest()
 INDEX = Entity(0x01800001, b"\x00\x0b" + b"i" * 32)
 OTHER = Entity(0x81000005, b"\x00\x0b" + b"o" * 32, b"swordfish")
 D32 = bytes(range(32))
+NULL_SCHEME = TPMT_SIG_SCHEME(scheme=TPM_ALG.NULL)
 
 
 def sha256(*parts: bytes | str) -> bytes:
@@ -319,6 +320,20 @@ def test_a_step_equals_one_that_says_the_same():
     assert len({numbered(3), numbered(3), policy.PCR({SHA256: {1: b"a"}})}) == 2
     assert Policy(policy.AuthValue(), name="a") != Policy(policy.AuthValue())
     assert Policy(policy.AuthValue()) != Policy(policy.Password())
+
+
+# --- digests of commands ----------------------------------------------------------------------
+
+
+def test_a_command_is_told_by_its_code_its_entities_and_its_parameters():
+    """[Part 1, 16.7]; NV_Certify has three handles and parameters of three kinds."""
+    handles = {"signHandle": OTHER, "authHandle": INDEX, "nvIndex": INDEX}
+    parameters = {"qualifyingData": b"abc", "inScheme": NULL_SCHEME, "size": 8, "offset": 1}
+    command = commands.NV_Certify(**handles, **parameters)
+    code, octets = "00000184", "0003 616263 0010 0008 0001"
+    names = (OTHER.name, INDEX.name, INDEX.name)
+    assert policy.cp_hash(SHA256, command, *names) == sha256(code, *names, octets)
+    assert policy.parameters_hash(SHA256, command) == sha256(code, octets)
 
 
 # --- errors -----------------------------------------------------------------------------------
