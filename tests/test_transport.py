@@ -1,5 +1,6 @@
 """Ways to a TPM: conf strings, and whole commands and responses over each kind of connection."""
 
+import contextlib
 import errno
 import os
 import pty
@@ -237,17 +238,34 @@ def test_a_device_with_no_driver_behind_it_is_no_tpm():
     assert "no TPM there" in str(caught.value)
 
 
-def test_without_permission_the_group_to_join_is_named(tmp_path: Path):
-    path = tmp_path / "tpmrm0"
-    path.touch(mode=0)
+@contextlib.contextmanager
+def somebody() -> Iterator[None]:
+    """Be an ordinary user."""
     user = os.geteuid()
     if user == 0:
         os.seteuid(NOBODY)
     try:
-        with pytest.raises(TransportError, match=r"denied.*group tss: 'sudo usermod -aG tss"):
-            connect(f"device:{path}")
+        yield
     finally:
         os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (0, r"is root's alone; the package tpm-udev"),
+        (1, r"belongs to the group daemon: 'sudo usermod -aG daemon \$USER'"),
+        (54321, r"belongs to the group tss: "),  # no group has this number
+    ],
+)
+def test_without_permission_the_group_to_join_is_named(tmp_path: Path, number: int, advice: str):
+    path = tmp_path / "tpmrm0"
+    path.touch(mode=0)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file to a group")
+    os.chown(path, -1, number)
+    with somebody(), pytest.raises(TransportError, match=f"tpmrm0: permission denied.*{advice}"):
+        connect(f"device:{path}")
 
 
 def test_a_device_in_use_points_to_the_one_that_serves_several(monkeypatch: pytest.MonkeyPatch):

@@ -15,6 +15,7 @@ next on it could be the answer to another command.
 
 import contextlib
 import errno
+import grp
 import os
 import re
 import signal
@@ -344,10 +345,7 @@ def _explained(error: OSError | UnicodeError, name: str) -> TransportError:
 
 def _device_advice(path: str, error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"{path}: permission denied; the device belongs to the group tss: "
-            "'sudo usermod -aG tss $USER', then log in again"
-        )
+        return f"{path}: permission denied; {_group_advice(path)}"
     if error.errno == errno.EBUSY:
         return f"{path}: in use by another program; /dev/tpmrm0 serves several at a time"
     if error.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
@@ -356,3 +354,18 @@ def _device_advice(path: str, error: OSError) -> str:
             "without one, 'embedded:' runs a TPM emulator (swtpm), with no hardware behind its keys"
         )
     return f"{path}: {error.strerror}"
+
+
+def _group_advice(path: str) -> str:
+    group = _group(path)
+    if group == "root":
+        return "the device is root's alone; the package tpm-udev makes it the group tss's"
+    return f"it belongs to the group {group}: 'sudo usermod -aG {group} $USER', then log in again"
+
+
+def _group(path: str) -> str:
+    """Find the group of a device; what most systems give it to if that cannot be seen."""
+    try:
+        return grp.getgrgid(os.stat(path).st_gid).gr_name
+    except (KeyError, OSError):
+        return "tss"
