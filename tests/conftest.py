@@ -33,6 +33,25 @@ for _number, _heed in (
         signal.signal(_number, _heed)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tpmwire")
+    group.addoption("--device", metavar="PATH", help="test the kernel's TPM device, /dev/tpmrm0")
+    group.addoption(
+        "--destructive",
+        action="store_true",
+        help="with --device: also take the device from its driver, and make keys persistent",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what wants a real device, unless one is given."""
+    if config.getoption("device"):
+        return
+    on_device = [item for item in items if item.get_closest_marker("device")]
+    config.hook.pytest_deselected(items=on_device)
+    items[:] = [item for item in items if item not in on_device]
+
+
 @dataclass
 class Swtpm:
     """A running swtpm; `log` has every command and response in hex."""

@@ -48,7 +48,14 @@ def run(
 
 
 def test_there_are_shell_tools():
-    assert {path.name for path in SHELL_TOOLS} == {"demo", "environment.sh", "fuzz", "run", "test"}
+    assert {path.name for path in SHELL_TOOLS} == {
+        "demo",
+        "environment.sh",
+        "fuzz",
+        "run",
+        "test",
+        "vm",
+    }
 
 
 @pytest.mark.parametrize("path", SHELL_TOOLS, ids=lambda path: path.name)
@@ -58,7 +65,7 @@ def test_bash_can_read_a_tool(path: Path):
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("name", ["demo", "test"])
+@pytest.mark.parametrize("name", ["demo", "test", "vm"])
 def test_help_is_what_stands_at_the_top_from_wherever_it_is_asked_for(name: str, option: str):
     comment = [
         line.removeprefix("#").removeprefix(" ")
@@ -75,6 +82,26 @@ def test_a_demo_takes_no_arguments(arguments: list[str]):
     done = run(TOOLS / "demo", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "tools/demo takes no arguments; see --help\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "wants a command"),
+        (["--seconds", "5"], "wants a command"),
+        (["--no-such"], "does not know --no-such"),
+    ],
+)
+def test_a_virtual_machine_wants_a_command(arguments: list[str], said: str):
+    done = run(TOOLS / "vm", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"tools/vm {said}; see --help\n"
+
+
+def test_the_first_process_of_the_virtual_machine_can_be_read_by_its_shell():
+    need("busybox")
+    done = run("busybox", "sh", "-n", TOOLS / "vm-init")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # --- setting up -------------------------------------------------------------------------------
@@ -286,7 +313,17 @@ def test_what_could_not_be_installed_is_tried_again(with_python: Checkout):
 @pytest.fixture
 def testable(checkout: Checkout) -> Checkout:
     """A checkout in which nothing is missing for tools/test."""
-    for name in ("swtpm", "tpm2_create", "ssh", "sshd", "git", "tcsh", "openssl"):
+    for name in (
+        "swtpm",
+        "tpm2_create",
+        "ssh",
+        "sshd",
+        "git",
+        "tcsh",
+        "openssl",
+        "cpio",
+        "qemu-system-x86_64",
+    ):
         checkout.program(f"bin/{name}")
     environment = checkout.path / "tools" / "environment.sh"
     with environment.open("a") as file:
@@ -294,19 +331,25 @@ def testable(checkout: Checkout) -> Checkout:
     for name in ("ruff", "mypy", "python"):
         checkout.program(f".venv/bin/{name}")
     checkout.program("tools/fuzz")
+    checkout.program("tools/vm")
     (checkout.path / ".venv" / ".tpmwire-dev").touch()
     return checkout
 
 
 LINT = ["ruff check .", "ruff format --check --quiet ."]
 PYTEST = "python -m pytest --cov --cov-report=term"
+ON_DEVICE = "pytest tests/device --device /dev/tpmrm0 --destructive -p no:cacheprovider"
+DEVICE = f"vm .venv/bin/python -m {ON_DEVICE}"
 FUZZ = "fuzz --if-possible --seconds 20"
 
 
 def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
     done = testable.run("tools/test")
-    assert (done.returncode, done.stderr) == (0, "== lint\n== types\n== tests\n== fuzz\n")
-    assert testable.noted() == [*LINT, "mypy", PYTEST, FUZZ]
+    assert (done.returncode, done.stderr) == (
+        0,
+        "== lint\n== types\n== tests\n== device\n== fuzz\n",
+    )
+    assert testable.noted() == [*LINT, "mypy", PYTEST, DEVICE, FUZZ]
     assert testable.run("tools/test", "-k", "a name").returncode == 0
     assert testable.noted() == [*LINT, "mypy", f"{PYTEST} -k a name", FUZZ]
 
@@ -317,7 +360,8 @@ def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
         ("ruff", LINT[:1]),
         ("mypy", [*LINT, "mypy"]),
         ("python", [*LINT, "mypy", PYTEST]),
-        ("../../tools/fuzz", [*LINT, "mypy", PYTEST, FUZZ]),
+        ("../../tools/vm", [*LINT, "mypy", PYTEST, DEVICE]),
+        ("../../tools/fuzz", [*LINT, "mypy", PYTEST, DEVICE, FUZZ]),
     ],
 )
 def test_the_first_failure_ends_the_tests(testable: Checkout, failing: str, noted: list[str]):

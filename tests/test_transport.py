@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import tty
 from collections.abc import Callable, Iterator, Sequence
@@ -258,14 +259,27 @@ def somebody() -> Iterator[None]:
         (54321, r"belongs to the group tss: "),  # no group has this number
     ],
 )
-def test_without_permission_the_group_to_join_is_named(tmp_path: Path, number: int, advice: str):
-    path = tmp_path / "tpmrm0"
-    path.touch(mode=0)
+def test_without_permission_the_group_to_join_is_named(number: int, advice: str):
     if os.geteuid() != 0:
         pytest.skip("only root can give a file to a group")
-    os.chown(path, -1, number)
-    with somebody(), pytest.raises(TransportError, match=f"tpmrm0: permission denied.*{advice}"):
-        connect(f"device:{path}")
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "tpmrm0"
+        path.touch(mode=0)
+        os.chown(path, -1, number)
+        os.chmod(directory, 0o755)  # as /dev can be looked into by all
+        with somebody(), pytest.raises(TransportError, match=f"permission denied.*{advice}"):
+            connect(f"device:{path}")
+
+
+def test_where_the_group_cannot_be_seen_it_is_the_usual_one(tmp_path: Path):
+    path = tmp_path / "tpmrm0"
+    path.touch(mode=0)
+    tmp_path.chmod(0)
+    try:
+        with somebody(), pytest.raises(TransportError, match="belongs to the group tss: "):
+            connect(f"device:{path}")
+    finally:
+        tmp_path.chmod(0o700)
 
 
 def test_a_device_in_use_points_to_the_one_that_serves_several(monkeypatch: pytest.MonkeyPatch):
