@@ -30,6 +30,7 @@ class SoftwareKey:
         self.public = self.private.public_key().public_bytes_raw()
         self.blob = string(b"ssh-ed25519") + string(self.public)
         self.comment = comment or f"key {seed}"
+        self.certificates: tuple[bytes, ...] = ()
 
     def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         if flags:

@@ -1,5 +1,6 @@
 """The messages of the agent protocol: their numbers, and what stands in them.  [RFC 9987, 5]"""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 from tpmwire.ssh.wire import BOOLEAN, REST, SECRET_STRING, STRING, UINT8, UINT32
@@ -19,7 +20,7 @@ EXTENSION, EXTENSION_FAILURE, EXTENSION_RESPONSE = 27, 28, 29
 
 QUERY = b"query"
 SESSION_BIND = b"session-bind@openssh.com"
-TPM_ADD_KEY = b"tpm-add-key"  # of ssh-tpm-agent
+TPM_ADD_KEY, TPM_KEY = b"tpm-add-key", b"TPMKEY"  # of ssh-tpm-agent
 
 MAX_MESSAGE = 256 * 1024
 MAX_IDENTITIES = 2048
@@ -117,3 +118,25 @@ class TpmAddKey(Structure):
 
 class Empty(Structure):
     """A message without a body."""
+
+
+def extensions_answer(names: Iterable[bytes]) -> bytes:
+    """Write the answer to a query: names, each once."""
+    packed = (Name(name=name).pack() for name in dict.fromkeys(names))
+    answer = Extension(name=QUERY, contents=b"".join(packed))
+    return bytes([EXTENSION_RESPONSE]) + answer.pack()
+
+
+def read_extensions_answer(answer: bytes) -> tuple[bytes, ...]:
+    """Read the answer to a query, as `read_identities_answer` does a list of keys."""
+    if answer[:1] != bytes([EXTENSION_RESPONSE]):
+        return ()
+    found = Extension.unpack(answer[1:])
+    return tuple(listed.name for listed in Name.unpack_series(found.contents))
+
+
+def read_identities_answer(answer: bytes) -> tuple[Identity, ...]:
+    """Read a list of keys; nothing if it is another message, DecodeError if it is malformed."""
+    if answer[:1] != bytes([IDENTITIES_ANSWER]):
+        return ()
+    return IdentitiesAnswer.unpack(answer[1:]).identities

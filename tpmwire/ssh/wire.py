@@ -32,8 +32,15 @@ BOOLEAN = Annotated[bool, YesNo()]
 REST = Annotated[bytes, Rest()]
 
 __all__ = [
-    *("BOOLEAN", "MPINT", "REST", "SECRET_STRING", "STRING", "UINT8", "UINT32", "UINT64"),
-    *("Mpint",),
+    "BOOLEAN",
+    "MPINT",
+    "REST",
+    "SECRET_STRING",
+    "STRING",
+    "UINT8",
+    "UINT32",
+    "UINT64",
+    "Mpint",
 ]
 
 
