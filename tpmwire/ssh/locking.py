@@ -64,4 +64,6 @@ class AgentLock:
 
 def _stretched(passphrase: bytes, salt: bytes) -> bytes:
     """Make guessing slow.  [RFC 7914]"""
-    return hashlib.scrypt(passphrase, salt=salt, n=1 << 14, r=8, p=1)
+    # Hashed before, since an HMAC, and so scrypt, takes no notice of zeros at the end.
+    whole = hashlib.sha512(passphrase).digest()
+    return hashlib.scrypt(whole, salt=salt, n=1 << 14, r=8, p=1)
