@@ -46,7 +46,7 @@ class Entry:
     blob: bytes
     key: Key
     constraints: Constraints
-    source: str
+    source: str | None
     end: float
 
     @property
@@ -79,11 +79,12 @@ class Keyring:
             return self._living().get(blob)
 
     def add(
-        self, keys: Iterable[Key], constraints: Constraints = NONE, source: str = ""
+        self, keys: Iterable[Key], constraints: Constraints = NONE, source: str | None = None
     ) -> list[Entry]:
         """Add keys and their certificates; an entry that is there already is replaced.
 
-        `source` tells where they come from.  Raises FullError, and adds none, if they are too many.
+        `source` is the id of the token that they come from, if any.  Raises FullError, and adds
+        none, if they are too many.
         """
         end = float("inf")
         if constraints.lifetime is not None:
