@@ -156,6 +156,15 @@ def test_a_user_has_to_fit_the_pattern(
         assert signs(talk, logging_in(NEAR, user)) is (user in users), user
 
 
+def test_a_user_is_looked_at_where_the_login_is_and_not_on_the_way(agents: Ours | Theirs):
+    by_near = hop(HERE, place(b"bob", b"near", plain(NEAR)))
+    to_far = hop(AT_NEAR, place(b"ada", b"far", plain(FAR)))
+    assert agents.add(ADA, restriction(by_near, to_far)) == SUCCESS
+    assert signs(bound(agents, through(NEAR), to(FAR)), logging_in(FAR, b"ada"))
+    assert not signs(bound(agents, through(NEAR), to(FAR)), logging_in(FAR, b"bob"))
+    assert not signs(bound(agents, to(NEAR)), logging_in(NEAR, b"ada"))
+
+
 def test_a_forwarded_key_is_seen_only_where_it_is_of_use(agents: Ours | Theirs):
     assert agents.add(ADA, restriction(TO_NEAR, ON_TO_FAR)) == SUCCESS
     assert sees(bound(agents, through(NEAR)))

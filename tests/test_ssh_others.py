@@ -166,6 +166,11 @@ def test_one_that_answers_nonsense_spoils_nothing(answer: bytes):
     assert both.answer(extension(b"query")).startswith(b"\x1d" + string(b"query"))
 
 
+def test_one_that_answers_with_nothing_has_not_done_it():
+    both = talking(Another(lambda: lambda request: b""), Another(lambda: lambda request: SUCCESS))
+    assert both.answer(b"\x11" + DAVE.as_software) == SUCCESS
+
+
 def test_nobody_passes_more_keys_than_a_client_takes():
     many = [SoftwareKey(seed, "k") for seed in range(10, 1500)]
     more = [SoftwareKey(seed, "k") for seed in range(1500, 3000)]
