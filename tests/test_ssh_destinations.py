@@ -408,6 +408,20 @@ def test_a_route_is_permitted_if_each_hop_is():
             assert signs(talk, data) is all(step in ways for step in steps)
 
 
+def test_a_login_by_a_certificate_of_the_key_is_a_login():
+    """ssh asks for it by the plain key, if both are listed; which OpenSSH's agent refuses."""
+    agents = Ours()
+    certificate = Server(ADA.private).certificate(CA, b"ada", kind=1)
+    assert agents.add(ADA, restriction(TO_NEAR)) == SUCCESS
+    algorithm = b"ssh-ed25519-cert-v01@openssh.com"
+    for host in (NEAR, FAR):
+        data = login(host.blob[-32:], b"ada", certificate, host.blob, algorithm=algorithm)
+        assert signs(bound(agents, to(host)), data) is (host is NEAR)
+    of_bob = Server(BOB.private).certificate(CA, b"ada", kind=1)
+    data = login(NEAR.blob[-32:], b"ada", of_bob, NEAR.blob, algorithm=algorithm)
+    assert not signs(bound(agents, to(NEAR)), data)
+
+
 def test_a_key_for_all_destinations_is_not_mistaken_for_one_that_has_some():
     agents, free = Ours(), SoftwareKey(9)
     assert agents.add(ADA, restriction(TO_NEAR)) == SUCCESS

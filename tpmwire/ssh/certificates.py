@@ -114,9 +114,10 @@ def read_certificate(blob: bytes) -> Certificate:
     """Read a certificate and verify it; DecodeError or SignatureError if that is not possible."""
     algorithm = algorithm_of(blob)
     plain = algorithm.removesuffix(SUFFIX)
-    if plain == algorithm or plain not in FIELDS:
+    kind = _CERTIFICATES.get(FIELDS.get(plain))
+    if plain == algorithm or kind is None:
         raise DecodeError(f"certificates of type {algorithm!r} are not known here")
-    found = _CERTIFICATES[FIELDS[plain]].unpack(blob)
+    found = kind.unpack(blob)
     key = read_fields(plain, found.fields)
     return Certificate(blob, key, _authority(blob, found.body), found.body, _checked(found.body))
 
@@ -140,7 +141,7 @@ def _checked(body: Body) -> tuple[bytes, ...]:
 
 
 _CERTIFICATES: dict[
-    type[Fields], type[Ed25519Certificate] | type[EcdsaCertificate] | type[RsaCertificate]
+    type[Fields] | None, type[Ed25519Certificate] | type[EcdsaCertificate] | type[RsaCertificate]
 ] = {
     Ed25519Fields: Ed25519Certificate,
     EcdsaFields: EcdsaCertificate,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from tpmwire.errors import DecodeError
 from tpmwire.ssh.bindings import Bindings
-from tpmwire.ssh.certificates import SUFFIX
+from tpmwire.ssh.certificates import SUFFIX, read_certificate
 from tpmwire.ssh.keys import fingerprint
-from tpmwire.ssh.publickeys import algorithm_of
+from tpmwire.ssh.publickeys import SignatureError, algorithm_of
 from tpmwire.ssh.wire import BOOLEAN, REST, STRING, UINT8
 from tpmwire.structure import Structure
 
@@ -90,7 +90,7 @@ def read_purpose(data: bytes, blob: bytes) -> Purpose | None:
         if data.startswith(MAGIC):
             return _signature(SignedData.unpack(data.removeprefix(MAGIC)))
         return _login(UserauthRequest.unpack(data), blob)
-    except DecodeError:
+    except (DecodeError, SignatureError):
         return None
 
 
@@ -102,10 +102,12 @@ def in_words(purpose: Purpose | None, bindings: Bindings) -> str:
 
 
 def _login(request: UserauthRequest, blob: bytes) -> Login | None:
-    told = (request.message, request.service, request.signed, request.blob)
-    if told != (USERAUTH_REQUEST, b"ssh-connection", True, blob) or not request.session_id:
+    told = (request.message, request.service, request.signed)
+    if told != (USERAUTH_REQUEST, b"ssh-connection", True) or not request.session_id:
         return None
-    if _key_type(request.algorithm) != algorithm_of(blob) or b"\0" in request.user:
+    if _key_type(request.algorithm) != algorithm_of(request.blob) or b"\0" in request.user:
+        return None
+    if blob not in (request.blob, _certified_key(request.blob)):
         return None
     if request.method == HOSTBOUND:
         host_key = HostKey.unpack(request.rest).blob
@@ -113,6 +115,11 @@ def _login(request: UserauthRequest, blob: bytes) -> Login | None:
     if request.method != PUBLICKEY or request.rest:
         return None
     return Login(request.session_id, request.user, None)
+
+
+def _certified_key(blob: bytes) -> bytes:
+    """Tell what key a certificate is of; ssh has it sign for the certificate, if it is listed."""
+    return read_certificate(blob).key.blob if algorithm_of(blob).endswith(SUFFIX) else blob
 
 
 def _key_type(algorithm: bytes) -> bytes:
