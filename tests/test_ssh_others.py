@@ -1,5 +1,7 @@
 """Other agents behind ours: their keys beside ours, in a connection of its own for each client."""
 
+import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -151,6 +153,20 @@ def test_one_that_was_started_again_is_connected_to_again():
     assert [link.closed for link in other.links] == [True, False]
     both.close()
     assert all(link.closed for link in other.links)
+
+
+def test_one_that_fails_after_a_while_is_not_asked_again(monkeypatch: pytest.MonkeyPatch):
+    """It has asked somebody, who may not have answered."""
+    other = Another.having(BOB)
+    both = talking(other)
+    assert both.answer(LIST) == listing(ADA, BOB)
+    moments = itertools.count(step=10)
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    other.restart()
+    assert both.answer(BOB.removal) == FAILURE
+    assert len(other.links) == 1
+    assert both.answer(BOB.removal) == SUCCESS
+    assert [link.closed for link in other.links] == [True, False]
 
 
 @pytest.mark.parametrize(
