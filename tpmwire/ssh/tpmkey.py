@@ -40,6 +40,7 @@ class TpmKey:
         self.keyfile, self.comment = keyfile, comment
         self.blob = public_blob(keyfile.public)
         _check(keyfile)
+        self.certificates: tuple[bytes, ...] = ()
         self._open_tpm, self._ask = open_tpm, ask_pin
         self._parent: TPMT_PUBLIC | None = None
 
