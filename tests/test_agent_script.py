@@ -20,7 +20,7 @@ from terminal import Terminal
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import agent as script
+from tpmwire.scripts.keyfiles import Contents
 
 PIN = "correct horse"
 
@@ -394,14 +394,18 @@ def test_a_key_is_called_by_its_public_file_or_description_or_name(home: Home):
     public = (home.path / "ada.pub").read_text()
     plain = KeyFile.from_pem(path.read_bytes())
     described = plain.replace(description="described")
-    assert script._comment(str(path), plain) == str(path)
+
+    def called(keyfile: KeyFile) -> str:
+        return Contents.read(str(path)).comment(str(path), keyfile)
+
+    assert called(plain) == str(path)
     home.write("other.pub", public.replace(" ada", " my own words"))
-    assert script._comment(str(path), described) == "my own words"
+    assert called(described) == "my own words"
     of_another_key = (home.path / "rsa.pub").read_text()
     for useless in ("", "no key\n", "ssh-rsa %%% ada\n", public.split()[0], of_another_key):
         home.write("other.pub", useless)
-        assert script._comment(str(path), plain) == str(path)
-        assert script._comment(str(path), described) == "described"
+        assert called(plain) == str(path)
+        assert called(described) == "described"
     with agent(home, "other.tpm") as daemon:
         assert comments(home, daemon) == ["other.tpm"]
 
@@ -483,8 +487,9 @@ def test_a_pin_is_asked_for_by_the_askpass_program(home: Home):
     with agent(home, "pin.tpm", **home.askpass(PIN)) as daemon:
         assert signs(home, "pin.pub", daemon.path)
         assert signs(home, "pin.pub", daemon.path)
-    prompts = (home.path / "prompts").read_text()
-    assert prompts == "PIN for TPM key with PIN: \n" * 2
+    asked = (home.path / "prompts").read_text()
+    assert asked.count("Asked by ssh-add -T pin.pub (") == 2
+    assert asked.count("\nPIN for TPM key with PIN: \n") == 2
 
 
 def test_a_daemon_without_an_askpass_program_asks_nobody(home: Home):
@@ -504,6 +509,7 @@ def asking(home: Home, public: str = "pin.pub") -> "subprocess.Popen[str]":
     return home.start("ssh-add", "-T", public, SSH_AUTH_SOCK=str(home.path / "sock"))
 
 
+ASKED = "Asked by ssh-add -T pin.pub ([...]), from [...]\nPIN for TPM key with PIN: "
 START = """
     $ tpmwire-agent -D -a sock pin.tpm ada.tpm
     SSH_AUTH_SOCK=[...]/sock; export SSH_AUTH_SOCK;
@@ -515,7 +521,7 @@ def test_an_agent_in_the_foreground_asks_at_its_terminal(home: Home):
         terminal.play(START)
         for _ in range(2):
             with asking(home) as client:
-                terminal.play(f"PIN for TPM key with PIN: <*{PIN}>\n")
+                terminal.play(f"{ASKED}<*{PIN}>\n")
                 assert client.wait(60) == 0
         terminal.play("<^C>")
         terminal.play("$ echo $?\n0\n")
@@ -526,7 +532,7 @@ def test_no_pin_is_no_signature_and_the_agent_goes_on(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: <*^D>\n")
+            terminal.play(f"{ASKED}<*^D>\n")
             terminal.play("tpmwire-agent: sign failed: with PIN: the PIN was not given\n")
             assert client.wait(60) == 1
         with asking(home, "ada.pub") as client:
@@ -538,7 +544,7 @@ def test_an_agent_that_ends_while_it_asks_leaves_the_terminal_as_it_was(home: Ho
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: <*^C>")
+            terminal.play(f"{ASKED}<*^C>")
             terminal.play("$ echo this is shown again\nthis is shown again\n")
             assert client.wait(60) == 1
     assert not (home.path / "sock").exists()
@@ -548,7 +554,7 @@ def test_while_one_pin_is_asked_for_other_keys_sign(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: ")
+            terminal.play(ASKED)
             assert signs(home, "ada.pub", home.path / "sock")
             terminal.play(f"<*{PIN}>\n")
             assert client.wait(60) == 0

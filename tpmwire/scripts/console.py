@@ -182,6 +182,12 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+def heed_another_interrupt() -> None:
+    """Let another Ctrl-C or SIGTERM break off what is done because of a first one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
     # One is enough: a second one would break off what the first has to have cleaned up.
     for another in _INTERRUPTS:

@@ -8,7 +8,7 @@ key signs by means of its own.
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Protocol
 
 from tpmwire.errors import Error
@@ -84,6 +84,10 @@ class Key(Protocol):
     def comment(self) -> str:
         """What people call it."""
 
+    @property
+    def certificates(self) -> Sequence[bytes]:
+        """Certificates of the key that are known from the beginning."""
+
     def sign(self, data: bytes, flags: int, occasion: Occasion) -> bytes:
         """Make an SSH signature of `data`; an Error if that is not possible."""
 
@@ -110,6 +114,14 @@ class Agent:
             if blob not in self._keys:
                 raise NoSuchKeyError("no such key here")
             return self._keys[blob]
+
+    def exchange(self, gone: Iterable[Key], new: Iterable[Key]) -> None:
+        """Forget keys that are not there any more, and add new ones."""
+        with self._lock:
+            for key in gone:
+                if self._keys.get(key.blob) is key:
+                    del self._keys[key.blob]
+            self._keys |= {key.blob: key for key in new}
 
     def remove(self, blob: bytes) -> None:
         """Forget the key of `blob`; NoSuchKeyError if there is none."""

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -55,8 +56,11 @@ def listening(path: str | None = None) -> Iterator[socket.socket]:
 Answer = Callable[[bytes], bytes]
 """What answers the requests of one connection, each without the length in front."""
 
+Begin = Callable[[Peer], Answer]
+"""What is told who has connected, and answers from then on."""
 
-def serve(listener: socket.socket, begin: Callable[[Peer], Answer]) -> None:
+
+def serve(listener: socket.socket, begin: Begin) -> None:
     """Accept connections for ever, and answer each one's requests in a thread of its own."""
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
@@ -83,9 +87,7 @@ def _accepted(listener: socket.socket) -> socket.socket:
         time.sleep(_PAUSE)
 
 
-def _converse(
-    connection: socket.socket, begin: Callable[[Peer], Answer], room: threading.Semaphore
-) -> None:
+def _converse(connection: socket.socket, begin: Begin, room: threading.Semaphore) -> None:
     try:
         with connection:
             peer = _peer(connection)
@@ -126,7 +128,16 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 def _peer(connection: socket.socket) -> Peer:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(credentials)
-    return Peer(pid, uid)
+    return Peer(pid, uid, lambda: _has_hung_up(connection))
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Tell whether the client has closed its end; one that only sends no more still listens."""
+    if connection.fileno() < 0:
+        return True
+    poller = select.poll()
+    poller.register(connection, 0)  # what is always told: the end, and errors
+    return bool(poller.poll(0))
 
 
 def _allowed(peer: Peer) -> bool:
