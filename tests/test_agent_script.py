@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -86,8 +87,8 @@ def bounded(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]
 
 
 @contextmanager
-def foreground(home: Home, *arguments: str) -> Iterator[Foreground]:
-    with bounded(home.start("tpmwire-agent", "-D", *arguments)) as process:
+def foreground(home: Home, *arguments: str, **env: str) -> Iterator[Foreground]:
+    with bounded(home.start("tpmwire-agent", "-D", *arguments, **env)) as process:
         started = Foreground(process)
         yield started
         process.terminate()
@@ -492,6 +493,72 @@ def test_a_pin_is_asked_for_by_the_askpass_program(home: Home):
     assert asked.count("\nPIN for TPM key with PIN: \n") == 2
 
 
+def test_a_pin_is_remembered_for_as_long_as_was_said(home: Home):
+    with agent(home, "--pin-timeout", "600", "pin.tpm", **home.askpass(PIN)) as daemon:
+        assert signs(home, "pin.pub", daemon.path)
+        assert signs(home, "pin.pub", daemon.path)
+    assert (home.path / "prompts").read_text().count("PIN for TPM key") == 1
+
+
+def waiting_askpass(home: Home) -> dict[str, str]:
+    """Make a program that notes its number and question, and gives the PIN when it is told to."""
+    lines = (
+        "#!/bin/sh",
+        'printf "%s " $$ >>"$HOME/waiting"',
+        "mkfifo $$.answer && read answer <$$.answer",
+        'echo "$answer"',
+    )
+    program = home.write("waits", "\n".join(lines) + "\n", 0o700)
+    return {"SSH_ASKPASS": str(program), "SSH_ASKPASS_REQUIRE": "force"}
+
+
+def waiting(home: Home, count: int) -> list[int]:
+    """Wait until so many programs wait for a PIN; return their numbers."""
+    end = time.monotonic() + 60
+    path = home.path / "waiting"
+    while not path.exists() or len(path.read_text().split()) < count:
+        assert time.monotonic() < end, "nobody asks"
+        time.sleep(0.02)
+    return [int(number) for number in path.read_text().split()]
+
+
+def answer(home: Home, pid: int) -> None:
+    path = home.path / f"{pid}.answer"
+    while not path.exists():
+        time.sleep(0.02)
+    path.write_text(f"{PIN}\n")
+
+
+def test_a_question_ends_with_the_client_and_another_one_gets_its_signature(home: Home):
+    with foreground(home, "-a", "sock", "pin.tpm", **waiting_askpass(home)) as started:
+        with asking(home) as client:
+            (first,) = waiting(home, 1)
+            client.kill()
+        ended(first)
+        assert started.log() == (
+            "tpmwire-agent: sign failed: with PIN: "
+            "the client went away while somebody was asked for it\n"
+        )
+        with asking(home) as client:
+            answer(home, waiting(home, 2)[1])
+            assert client.wait(60) == 0
+
+
+def test_programs_that_ask_for_two_keys_run_side_by_side(home: Home):
+    home.run("tpmwire-keygen", "-q", "-N", PIN, "-C", "second", "-f", "second")
+    with (
+        foreground(home, "-a", "sock", "pin.tpm", "second.tpm", **waiting_askpass(home)),
+        asking(home) as client,
+    ):
+        first = waiting(home, 1)[0]
+        with asking(home, "second.pub") as other:
+            answer(home, waiting(home, 2)[1])
+            assert other.wait(60) == 0
+        assert client.poll() is None
+        answer(home, first)
+        assert client.wait(60) == 0
+
+
 def test_a_daemon_without_an_askpass_program_asks_nobody(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play("""
@@ -548,6 +615,19 @@ def test_an_agent_that_ends_while_it_asks_leaves_the_terminal_as_it_was(home: Ho
             terminal.play("$ echo this is shown again\nthis is shown again\n")
             assert client.wait(60) == 1
     assert not (home.path / "sock").exists()
+
+
+def test_a_question_at_the_terminal_ends_when_the_client_hangs_up(home: Home):
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play(START)
+        with asking(home) as client:
+            terminal.play(ASKED)
+            client.kill()
+            terminal.play("\n\ntpmwire-agent: sign failed: with PIN: the client went away [...]\n")
+        with asking(home) as client:
+            terminal.play(f"{ASKED}<*{PIN}>\n")
+            assert client.wait(60) == 0
+        terminal.play("<^C>")
 
 
 def test_while_one_pin_is_asked_for_other_keys_sign(home: Home):
