@@ -1,67 +1,36 @@
 """The agent: octets in, octets out, with keys in software that are as real as those in a TPM."""
 
-import contextlib
 import logging
-import socket
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from ssh_fixtures import need, string
+from ssh_agents import (
+    ADA,
+    BOB,
+    EXTENSION_FAILURE,
+    FAILURE,
+    LIST,
+    REMOVE_ALL,
+    REMOVE_ALL_SSH1,
+    SUCCESS,
+    RefusedError,
+    SoftwareKey,
+    extension,
+    listing,
+    locking,
+    openssh_agent,
+    token,
+    unlocking,
+)
+from ssh_fixtures import string
 
-from tpmwire.errors import Error
 from tpmwire.ssh.agent import Agent, Conversation
 from tpmwire.ssh.occasion import UNKNOWN, Occasion, Peer
-
-FAILURE, SUCCESS = b"\5", b"\6"
-
-
-class SoftwareKey:
-    """An Ed25519 key; its signatures are always the same for the same data.  [RFC 8709]"""
-
-    def __init__(self, seed: int, comment: str = "") -> None:
-        self.private = Ed25519PrivateKey.from_private_bytes(seed.to_bytes(32, "big"))
-        self.public = self.private.public_key().public_bytes_raw()
-        self.blob = string(b"ssh-ed25519") + string(self.public)
-        self.comment = comment or f"key {seed}"
-
-    def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
-        if flags:
-            raise RefusedError(f"flags {flags}")
-        return string(b"ssh-ed25519") + string(self.private.sign(data))
-
-    @property
-    def listed(self) -> bytes:
-        return string(self.blob) + string(self.comment.encode())
-
-    def asked_to_sign(self, data: bytes, flags: int = 0) -> bytes:
-        return b"\x0d" + string(self.blob) + string(data) + flags.to_bytes(4, "big")
-
-    def signature(self, data: bytes) -> bytes:
-        return b"\x0e" + string(self.sign(data, 0))
-
-    @property
-    def removal(self) -> bytes:
-        return b"\x12" + string(self.blob)
-
-
-class RefusedError(Error):
-    """The key does not want to sign."""
-
-
-ADA, BOB = SoftwareKey(1, "Ada at home"), SoftwareKey(2, "Bøb")
-LIST, REMOVE_ALL, REMOVE_ALL_SSH1 = b"\x0b", b"\x13", b"\x09"
-
-
-def listing(*keys: SoftwareKey) -> bytes:
-    return b"\x0c" + len(keys).to_bytes(4, "big") + b"".join(key.listed for key in keys)
-
 
 CONVERSATIONS: dict[str, list[tuple[bytes, bytes]]] = {
     "list": [(LIST, listing(ADA, BOB))],
@@ -90,14 +59,50 @@ CONVERSATIONS: dict[str, list[tuple[bytes, bytes]]] = {
         (LIST, listing()),
     ],
     "an extension that nobody knows": [
-        (b"\x1b" + string(b"nonsense@example.com"), FAILURE),
+        (extension(b"nonsense@example.com"), FAILURE),
         (LIST, listing(ADA, BOB)),
+    ],
+    "lock": [
+        (locking(b"Sesame"), SUCCESS),
+        (LIST, listing()),
+        (ADA.asked_to_sign(b"data"), FAILURE),
+        (ADA.removal, FAILURE),
+        (REMOVE_ALL, FAILURE),
+        (REMOVE_ALL_SSH1, FAILURE),
+        (token(20, b"a token"), FAILURE),
+        (token(26, b"a token"), FAILURE),
+        (token(21, b"a token"), FAILURE),
+        (b"\x11" + ADA.as_software, FAILURE),
+        (b"\x19" + ADA.as_software, FAILURE),
+        (extension(b"query"), FAILURE),
+        (unlocking(b"Sesame"), SUCCESS),
+        (LIST, listing(ADA, BOB)),
+        (ADA.asked_to_sign(b"data"), ADA.signature(b"data")),
+    ],
+    "lock twice": [
+        (locking(b"one"), SUCCESS),
+        (locking(b"two"), FAILURE),
+        (unlocking(b"two"), FAILURE),
+        (LIST, listing()),
+        (unlocking(b"one"), SUCCESS),
+        (locking(b"two"), SUCCESS),
+        (unlocking(b"one"), FAILURE),
+        (unlocking(b"two"), SUCCESS),
+        (LIST, listing(ADA, BOB)),
+    ],
+    "lock with nothing": [(locking(b""), FAILURE), (LIST, listing(ADA, BOB))],
+    "unlock what is not locked": [
+        (unlocking(b"Sesame"), FAILURE),
+        (unlocking(b""), FAILURE),
+        (locking(b"Sesame"), SUCCESS),
+        (unlocking(b""), FAILURE),
+        (LIST, listing()),
     ],
 }
 every_conversation = pytest.mark.parametrize(
     "conversation", CONVERSATIONS.values(), ids=CONVERSATIONS.keys()
 )
-UNDERSTOOD = {0x09, 0x0B, 0x0D, 0x12, 0x13}
+UNDERSTOOD = {0x09, 0x0B, 0x0D, 0x12, 0x13, 0x16, 0x17, 0x1B}
 
 
 def begun(*keys: SoftwareKey) -> Conversation:
@@ -115,41 +120,16 @@ def test_each_request_gets_the_answer_that_the_rfc_says(conversation: list[tuple
         assert talking.answer(request) == answer
 
 
-@contextlib.contextmanager
-def openssh_agent(directory: Path) -> Iterator[socket.socket]:
-    """Run OpenSSH's agent with both keys, and connect to it."""
-    need("ssh-agent")
-    path = str(directory / "agent")
-    command = ["timeout", "60", "ssh-agent", "-d", "-a", path]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        process.stdout.readline()
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(path)
-            for key in (ADA, BOB):
-                private = key.private.private_bytes_raw() + key.public
-                added = string(b"ssh-ed25519") + string(key.public) + string(private)
-                request = b"\x11" + added + string(key.comment.encode())
-                assert exchange(connection, request) == SUCCESS
-            yield connection
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def exchange(connection: socket.socket, request: bytes) -> bytes:
-    connection.sendall(string(request))
-    with connection.makefile("rb") as stream:
-        return stream.read(int.from_bytes(stream.read(4), "big"))
-
-
 @every_conversation
 def test_openssh_s_agent_gives_the_same_answers(
     conversation: list[tuple[bytes, bytes]], tmp_path: Path
 ):
-    with openssh_agent(tmp_path) as connection:
+    with openssh_agent(tmp_path) as theirs:
+        for key in (ADA, BOB):
+            assert theirs.add(key) == SUCCESS
+        talk = theirs.connect()
         for request, answer in conversation:
-            assert exchange(connection, request) == answer
+            assert talk(request) == answer
 
 
 @pytest.mark.parametrize("number", [n for n in range(256) if n not in UNDERSTOOD])
@@ -170,6 +150,11 @@ REQUESTS = {
     "remove": ADA.removal,
     "remove all": REMOVE_ALL,
     "remove all SSH1": REMOVE_ALL_SSH1,
+    "lock": locking(b"Sesame"),
+    "unlock": unlocking(b"Sesame"),
+    "token": token(20, b"a token"),
+    "constrained token": token(26, b"a token", b"1234", b"\x01\0\0\0\5"),
+    "token to forget": token(21, b"a token"),
 }
 every_request = pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS.keys())
 
@@ -204,7 +189,7 @@ def test_a_length_beyond_the_message_is_answered_with_failure(size: int):
 
 
 def well_formed(answer: bytes) -> bool:
-    return answer in (FAILURE, SUCCESS) or answer[0] in (0x0C, 0x0E)
+    return answer in (FAILURE, SUCCESS, EXTENSION_FAILURE) or answer[0] in (0x0C, 0x0E, 0x1D)
 
 
 @given(request=st.binary(max_size=64))

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from tpmwire.types.base import UINT32
-from tpmwire.wire import Buffer, fail
+from tpmwire.types.base import UINT8, UINT32, UINT64
+from tpmwire.wire import Buffer, Rest, YesNo, fail
 
 
 class Mpint(Buffer):
@@ -28,8 +28,20 @@ class Mpint(Buffer):
 STRING = Annotated[bytes, Buffer(prefix=4)]
 SECRET_STRING = Annotated[bytes, Buffer(prefix=4, secret=True)]
 MPINT = Annotated[int, Mpint()]
+BOOLEAN = Annotated[bool, YesNo()]
+REST = Annotated[bytes, Rest()]
 
-__all__ = ["MPINT", "SECRET_STRING", "STRING", "UINT32", "Mpint"]
+__all__ = [
+    "BOOLEAN",
+    "MPINT",
+    "REST",
+    "SECRET_STRING",
+    "STRING",
+    "UINT8",
+    "UINT32",
+    "UINT64",
+    "Mpint",
+]
 
 
 def _mpint(number: int) -> bytes:
