@@ -490,7 +490,7 @@ def test_a_pin_is_asked_for_by_the_askpass_program(home: Home):
         assert signs(home, "pin.pub", daemon.path)
     asked = (home.path / "prompts").read_text()
     assert asked.count("Asked by ssh-add -T pin.pub (") == 2
-    assert asked.count("\nPIN for TPM key with PIN: \n") == 2
+    assert asked.count("\nTo sign something unknown\nPIN for TPM key with PIN: \n") == 2
 
 
 def test_a_pin_is_remembered_for_as_long_as_was_said(home: Home):
@@ -576,7 +576,11 @@ def asking(home: Home, public: str = "pin.pub") -> "subprocess.Popen[str]":
     return home.start("ssh-add", "-T", public, SSH_AUTH_SOCK=str(home.path / "sock"))
 
 
-ASKED = "Asked by ssh-add -T pin.pub ([...]), from [...]\nPIN for TPM key with PIN: "
+ASKED = (
+    "Asked by ssh-add -T pin.pub ([...]), from [...]\n"
+    "To sign something unknown\n"
+    "PIN for TPM key with PIN: "
+)
 START = """
     $ tpmwire-agent -D -a sock pin.tpm ada.tpm
     SSH_AUTH_SOCK=[...]/sock; export SSH_AUTH_SOCK;

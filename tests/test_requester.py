@@ -106,10 +106,10 @@ def test_the_name_for_the_log_has_no_arguments():
     ("occasion", "lines"),
     [
         (UNKNOWN, ["PIN: "]),
-        (Occasion(purpose="a login\n as ada"), ["For a login? as ada", "PIN: "]),
+        (Occasion(purpose="log in\n as ada"), ["To log in? as ada", "PIN: "]),
         (
             Occasion(Peer(os.getpid()), "x"),
-            [f"Asked by {describe(Peer(os.getpid()))}", "For x", "PIN: "],
+            [f"Asked by {describe(Peer(os.getpid()))}", "To x", "PIN: "],
         ),
     ],
     ids=["unknown", "purpose", "both"],

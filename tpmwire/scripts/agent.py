@@ -4,18 +4,18 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import tpmwire
 from tpmwire.errors import TransportError
-from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import console, daemon, prompts, uses
-from tpmwire.scripts.keyfiles import KeyFiles, Make, key_files_in
+from tpmwire.scripts.keyfiles import KeyFiles, key_files_in
+from tpmwire.scripts.making import Maker, Tokens
 from tpmwire.scripts.requester import introduce
-from tpmwire.ssh.agent import Agent, Key
+from tpmwire.ssh.agent import Agent, Conversation, Key
 from tpmwire.ssh.occasion import Occasion, Peer
-from tpmwire.ssh.server import Answer
-from tpmwire.ssh.tpmkey import TpmKey
+from tpmwire.ssh.purposes import SSHSIG, USERAUTH
+from tpmwire.ssh.upstream import Upstream
 
 PROGRAM = "tpmwire-agent"
 
@@ -30,6 +30,8 @@ program in SSH_ASKPASS is asked, as ssh does. Without -c and -s, $SHELL tells wh
 
 exit codes: 0 ended on request, 1 failed, 2 wrong usage
 """
+
+_DEFAULT_DIRECTORY = os.path.expanduser("~/.ssh")
 
 log = logging.getLogger(__name__)
 
@@ -60,25 +62,43 @@ class LiveAgent:
     def __init__(self, options: argparse.Namespace) -> None:
         console.warn_of_emulator(PROGRAM, options.tpm)
         directory = _directory(options)
-        self._files = KeyFiles(options.files, directory, _maker(options))
-        self._agent = Agent()
-        self._refresh()
+        maker = _maker(options)
+        self._files = KeyFiles(options.files, directory, maker.of_file)
+        tokens = Tokens(directory or _DEFAULT_DIRECTORY, maker, verify=options.verify_pins)
+        self._agent = Agent(
+            load=tokens.load,
+            load_pem=maker.of_pem,
+            confirm=_confirm,
+            others=[Upstream(path) for path in options.proxies],
+            only=options.only,
+        )
+        self.refresh()
         if directory is not None and not key_files_in(directory):
             log.warning("no key files (*.tpm) in %s; tpmwire-keygen makes some", directory)
         _look_for_tpm(options.tpm)
 
-    def begin(self, peer: Peer) -> Answer:
+    def begin(self, peer: Peer) -> "LiveConversation":
         """Begin to talk with whoever has connected."""
-        conversation = self._agent.conversation(peer)
+        return LiveConversation(self, self._agent.conversation(peer))
 
-        def answer(request: bytes) -> bytes:
-            self._refresh()
-            return conversation.answer(request)
+    def refresh(self) -> None:
+        """Look at the key files."""
+        changes = self._files.changes()
+        if changes.gone or changes.new:
+            self._agent.exchange(*changes)
 
-        return answer
 
-    def _refresh(self) -> None:
-        self._agent.exchange(*self._files.changes())
+class LiveConversation:
+    """A conversation with such an agent."""
+
+    def __init__(self, agent: LiveAgent, inner: Conversation) -> None:
+        self._agent, self._inner = agent, inner
+        self.close = inner.close
+
+    def answer(self, request: bytes) -> bytes:
+        """Answer one request, by what is on the disk now."""
+        self._agent.refresh()
+        return self._inner.answer(request)
 
 
 def _directory(options: argparse.Namespace) -> str | None:
@@ -86,7 +106,7 @@ def _directory(options: argparse.Namespace) -> str | None:
     if options.key_dir is not None:
         os.scandir(options.key_dir).close()
         return str(options.key_dir)
-    return None if options.files else os.path.expanduser("~/.ssh")
+    return None if options.files else _DEFAULT_DIRECTORY
 
 
 def _look_for_tpm(conf: str | None) -> None:
@@ -97,26 +117,18 @@ def _look_for_tpm(conf: str | None) -> None:
         log.warning("%s; no signatures until that changes", console.explain(error))
 
 
-def _maker(options: argparse.Namespace) -> Make:
-    """Make what makes keys as the command line says."""
+def _maker(options: argparse.Namespace) -> Maker:
     tell = [uses.write_to_log, *([uses.notify] if options.notify else [])]
-
-    def make(keyfile: KeyFile, comment: str, certificates: Sequence[bytes]) -> Key:
-        key = TpmKey(
-            keyfile,
-            comment,
-            lambda: tpmwire.open(options.tpm),
-            _ask,
-            options.pin_timeout,
-            certificates,
-        )
-        return uses.Reported(key, tell)
-
-    return make
+    return Maker(lambda: tpmwire.open(options.tpm), _ask, options.pin_timeout, tell)
 
 
 def _ask(question: str, occasion: Occasion) -> bytes:
     return prompts.ask_pin(introduce(question, occasion), occasion.peer.gone)
+
+
+def _confirm(key: Key, occasion: Occasion) -> bool:
+    question = introduce(f"Allow use of TPM key {key.comment}?", occasion)
+    return prompts.ask_permission(question, occasion.peer.gone)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -155,7 +167,30 @@ def _add_key_options(add: Callable[..., object]) -> None:
         metavar="SECONDS",
         help="remember a PIN for so long after it was given (not at all)",
     )
+    add("--verify-pins", action="store_true", help="try a PIN out when ssh-add -s gives it")
+    add(
+        "--proxy",
+        dest="proxies",
+        action="append",
+        default=[],
+        metavar="SOCKET",
+        help="offer the keys of another agent, too; may be given several times",
+    )
+    add(
+        "--only",
+        type=_kinds,
+        metavar="KINDS",
+        help="sign nothing but these, with a comma between them: userauth (logins), sshsig (files, "
+        "commits)",
+    )
     add("--notify", action="store_true", help="tell the desktop of each use of a key")
+
+
+def _kinds(text: str) -> frozenset[str]:
+    kinds = frozenset(text.split(","))
+    if not kinds <= {USERAUTH, SSHSIG}:
+        raise ValueError
+    return kinds
 
 
 def _seconds(text: str) -> float:

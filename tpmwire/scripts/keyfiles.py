@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from tpmwire.errors import Error
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import console
 from tpmwire.scripts.console import UserError
-from tpmwire.ssh.agent import Key
+from tpmwire.ssh.keyring import Key
 from tpmwire.ssh.keys import public_blob
 
 ENDING = ".tpm"
@@ -29,7 +29,9 @@ _RECENT = 2_000_000_000  # nanoseconds in which a file may change again at the v
 
 log = logging.getLogger(__name__)
 
-Make = Callable[[KeyFile, str, Sequence[bytes]], Key]
+K = TypeVar("K", bound=Key)
+
+Make = Callable[[KeyFile, str, Sequence[bytes]], K]
 """Makes a key of what is in a file, a comment, and certificates."""
 
 
@@ -46,7 +48,7 @@ class Contents(NamedTuple):
         _, public, certificate = _names(path)
         return cls(_read(path), _read_if_there(public), _read_if_there(certificate))
 
-    def made(self, path: str, make: Make) -> Key:
+    def made(self, path: str, make: Make[K]) -> K:
         """Make the key; UserError if the file is no key file, or not for us."""
         try:
             keyfile = KeyFile.from_pem(self.key)
@@ -93,7 +95,7 @@ class KeyFiles:
     Those that were named have to be there at the beginning: else UserError or OSError.
     """
 
-    def __init__(self, named: Iterable[str], directory: str | None, make: Make) -> None:
+    def __init__(self, named: Iterable[str], directory: str | None, make: Make[Key]) -> None:
         self._directory, self._make = directory, make
         self._lock = threading.Lock()
         self._once, self._files = list[Key](), dict[str, _File]()

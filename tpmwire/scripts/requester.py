@@ -17,7 +17,7 @@ def introduce(question: str, occasion: Occasion) -> str:
     """Put in front of a question who asks, and what for if that is known."""
     lines = [f"Asked by {describe(occasion.peer)}"] if occasion.peer.pid else []
     if occasion.purpose:
-        lines.append(f"For {harmless(occasion.purpose, 300)}")
+        lines.append(f"To {harmless(occasion.purpose, 300)}")
     return "\n".join([*lines, question])
 
 

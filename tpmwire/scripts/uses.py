@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 
 from tpmwire.scripts.journal import fields
 from tpmwire.scripts.requester import describe, harmless, short_name
-from tpmwire.ssh.agent import Key
+from tpmwire.ssh.keyring import Key
 from tpmwire.ssh.occasion import Occasion
+from tpmwire.ssh.persistent import PersistentKey
+from tpmwire.ssh.tpmkey import TpmKey
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +25,9 @@ _LONGEST = 200  # characters of a line
 
 
 class Reported:
-    """A key of whose uses somebody is told."""
+    """A key in a TPM, of whose uses somebody is told."""
 
-    def __init__(self, key: Key, tell: Sequence[Tell]) -> None:
+    def __init__(self, key: TpmKey | PersistentKey, tell: Sequence[Tell] = ()) -> None:
         self._key, self._tell = key, tell
         self.blob, self.comment, self.certificates = key.blob, key.comment, key.certificates
 
@@ -35,6 +37,14 @@ class Reported:
         for tell in self._tell:
             tell(self._key, occasion)
         return signature
+
+    def give(self, pin: bytes) -> None:
+        """Let a PIN be kept for good that may be wrong."""
+        self._key.pins.give(pin)
+
+    def prove(self, pin: bytes) -> None:
+        """Let a PIN be tried out, and kept for good; an Error if it is wrong."""
+        self._key.prove(pin)
 
 
 def write_to_log(key: Key, occasion: Occasion) -> None:

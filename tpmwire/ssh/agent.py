@@ -29,7 +29,7 @@ class Agent:
     whether a key may be used.  `others` are agents whose keys are offered beside ours.  With
     `only`, nothing is signed that is not of one of the kinds that `purposes` names.
 
-    `keyring` may be changed at any time.
+    `keyring` may be changed at any time, and each conversation is closed when its client has gone.
     """
 
     def __init__(
@@ -52,3 +52,7 @@ class Agent:
     def conversation(self, peer: Peer) -> Conversation:
         """Begin to talk with whoever has connected."""
         return Conversation(self.keyring, self._lock, self._around, peer)
+
+    def exchange(self, gone: Iterable[Key], new: Iterable[Key]) -> None:
+        """Forget keys that are not there any more, and add new ones; FullError if too many."""
+        self.keyring.exchange(gone, new)

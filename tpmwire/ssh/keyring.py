@@ -86,19 +86,21 @@ class Keyring:
         `source` is the id of the token that they come from, if any.  Raises FullError, and adds
         none, if they are too many.
         """
-        end = float("inf")
-        if constraints.lifetime is not None:
-            end = self._clock() + constraints.lifetime
-        kept = replace(constraints, certificates=())
-        added = [
-            Entry(blob, key, kept, source, end) for key in keys for blob in _blobs(key, constraints)
-        ]
+        added = _entries(keys, constraints, source, self._clock())
         with self._lock:
-            changed = self._living() | {entry.blob: entry for entry in added}
-            if len(changed) > MAX_IDENTITIES:
-                raise FullError(f"more than {MAX_IDENTITIES} keys")
-            self._entries = changed
+            self._put(self._living() | {entry.blob: entry for entry in added})
         return added
+
+    def exchange(self, gone: Iterable[Key], new: Iterable[Key]) -> None:
+        """Forget all entries of some keys, and add others, as `add` does, at one stroke.
+
+        What somebody has added by themselves stays as it is.
+        """
+        old = {id(key) for key in gone}
+        added = _entries(new, NONE, None, self._clock())
+        with self._lock:
+            left = {b: entry for b, entry in self._living().items() if id(entry.key) not in old}
+            self._put(left | {entry.blob: entry for entry in added if entry.blob not in left})
 
     def remove(self, entries: Iterable[Entry]) -> int:
         """Forget entries, and tell how many of them were still there."""
@@ -114,12 +116,27 @@ class Keyring:
         with self._lock:
             self._entries = {}
 
+    def _put(self, entries: dict[bytes, Entry]) -> None:
+        if len(entries) > MAX_IDENTITIES:
+            raise FullError(f"more than {MAX_IDENTITIES} keys")
+        self._entries = entries
+
     def _living(self) -> dict[bytes, Entry]:
         time_is = self._clock()
         over = [entry.blob for entry in self._entries.values() if entry.end <= time_is]
         for blob in over:
             del self._entries[blob]
         return self._entries
+
+
+def _entries(
+    keys: Iterable[Key], constraints: Constraints, source: str | None, start: float
+) -> list[Entry]:
+    lifetime, kept = constraints.lifetime, replace(constraints, certificates=())
+    end = float("inf") if lifetime is None else start + lifetime
+    return [
+        Entry(blob, key, kept, source, end) for key in keys for blob in _blobs(key, constraints)
+    ]
 
 
 def _blobs(key: Key, constraints: Constraints) -> Iterator[bytes]:

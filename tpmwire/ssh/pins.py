@@ -83,6 +83,17 @@ class Pins:
                 return self._with_kept(attempt)
             return self._with_asked(occasion, attempt)
 
+    def prove(self, pin: bytes, attempt: Attempt[object]) -> None:
+        """Find out whether a PIN is right, and keep it for good.
+
+        Raises what `attempt` raises, or PinError rather than spend the last try.
+        """
+        try:
+            attempt(pin, self._check_tries)
+        except _AskError:
+            raise PinError("a wrong PIN would lock the TPM, so it is not tried out") from None
+        self.give(pin, proven=True)
+
     def _with_kept(self, attempt: Attempt[R]) -> R:
         kept = self._kept
         if kept is None or kept.until <= _now():

@@ -13,9 +13,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from tpmwire.errors import TransportError
-from tpmwire.ssh.agent import MAX_MESSAGE
+from tpmwire.ssh.messages import MAX_MESSAGE
 from tpmwire.ssh.occasion import Peer
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,17 @@ def listening(path: str | None = None) -> Iterator[socket.socket]:
         listener.close()
 
 
-Answer = Callable[[bytes], bytes]
-"""What answers the requests of one connection, each without the length in front."""
+class Conversation(Protocol):
+    """What answers the requests of one connection."""
 
-Begin = Callable[[Peer], Answer]
+    def answer(self, request: bytes) -> bytes:
+        """Answer a request; both are without the length in front."""
+
+    def close(self) -> None:
+        """Heed that the client has gone."""
+
+
+Begin = Callable[[Peer], Conversation]
 """What is told who has connected, and answers from then on."""
 
 
@@ -92,10 +100,10 @@ def _converse(connection: socket.socket, begin: Begin, room: threading.Semaphore
         with connection:
             peer = _peer(connection)
             if _allowed(peer):
-                answer = begin(peer)
-                for request in _requests(connection):
-                    response = answer(request)
-                    connection.sendall(len(response).to_bytes(4, "big") + response)
+                with contextlib.closing(begin(peer)) as conversation:
+                    for request in _requests(connection):
+                        response = conversation.answer(request)
+                        connection.sendall(len(response).to_bytes(4, "big") + response)
     except OSError as error:
         log.info("a client went away: %s", error.strerror)
     finally:

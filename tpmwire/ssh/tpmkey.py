@@ -8,6 +8,7 @@ from threading import Lock
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands.signing import Sign
+from tpmwire.constants import TPM_ALG
 from tpmwire.errors import KeyFileError, PolicyError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
 from tpmwire.lockout import Lockout
@@ -15,7 +16,13 @@ from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
 from tpmwire.parents import load, open_parent
 from tpmwire.ssh.keypolicy import Way, ways
-from tpmwire.ssh.keys import SignatureAlgorithm, public_blob, signature_algorithm, signature_blob
+from tpmwire.ssh.keys import (
+    RSA_SHA2_256,
+    SignatureAlgorithm,
+    public_blob,
+    signature_algorithm,
+    signature_blob,
+)
 from tpmwire.ssh.occasion import UNKNOWN, Occasion
 from tpmwire.ssh.pins import Ask, Attempt, Check, Pins, no_check
 from tpmwire.types.algorithms import TPMT_SIGNATURE
@@ -25,8 +32,12 @@ TPM_IN_USE = Lock()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
 
 
+Failures = list[tuple[str, str, str]]
+"""What keeps from the ways through a policy, as a PolicyError tells it."""
+
+
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What is to be signed, and for whom."""
 
     algorithm: SignatureAlgorithm
@@ -65,40 +76,62 @@ class TpmKey:
         PolicyError if the key has a policy that cannot be met.
         """
         algorithm = signature_algorithm(self.keyfile.public, flags)
-        task = _Task(algorithm, algorithm.digest(data), occasion)
+        task = Task(algorithm, algorithm.digest(data), occasion)
         sign = self._sign_by_policy if self.keyfile.has_policy else self._sign_by_pin
         return signature_blob(algorithm, sign(task))
 
-    def _with_pin(self, task: _Task, attempt: Attempt[TPMT_SIGNATURE]) -> TPMT_SIGNATURE:
+    def prove(self, pin: bytes) -> None:
+        """Find out whether a PIN is right by signing what means nothing, and keep it.
+
+        A key without one takes any.  Raises what `sign` raises, or PinError rather than spend the
+        last try.
+        """
+        if self.keyfile.empty_auth:
+            return
+        task = trial(self.keyfile.public)
+        if self.keyfile.has_policy:
+            self.pins.prove(pin, self._by_policy(ways(self.keyfile), task, []))
+        else:
+            self.pins.prove(pin, self._by_pin(task))
+
+    def _with_pin(self, task: Task, attempt: Attempt[TPMT_SIGNATURE]) -> TPMT_SIGNATURE:
         # Asked for before the TPM is taken, so that a waiting prompt keeps nobody else waiting.
         if self.keyfile.empty_auth:
             return attempt(b"", no_check)
         return self.pins.use(task.occasion, attempt)
 
-    def _sign_by_pin(self, task: _Task) -> TPMT_SIGNATURE:
+    def _sign_by_pin(self, task: Task) -> TPMT_SIGNATURE:
+        return self._with_pin(task, self._by_pin(task))
+
+    def _by_pin(self, task: Task) -> Attempt[TPMT_SIGNATURE]:
         def attempt(pin: bytes, check: Check) -> TPMT_SIGNATURE:
             with self._loaded(pin, check) as (_, key):
                 return key.sign(task.digest, task.algorithm.tpm_scheme)
 
-        return self._with_pin(task, attempt)
+        return attempt
 
-    def _sign_by_policy(self, task: _Task) -> TPMT_SIGNATURE:
+    def _sign_by_policy(self, task: Task) -> TPMT_SIGNATURE:
         """Try the ways through the policy for which the PIN is not wanted, then the others."""
         found = ways(self.keyfile)
-        quiet = [way for way in found if not way.wants_pin]
-        failures: list[tuple[str, str, str]] = []
+        failures: Failures = []
         with suppress(PolicyError):
+            quiet = [way for way in found if not way.wants_pin]
             return self._first_of(quiet, task, failures, b"", no_check)
-        asking = [way for way in found if way.wants_pin]
-        if not asking:
+        if not any(way.wants_pin for way in found):
             raise self._policy_error(failures)
-        return self._with_pin(task, lambda *pin: self._first_of(asking, task, failures, *pin))
+        return self._with_pin(task, self._by_policy(found, task, failures))
+
+    def _by_policy(
+        self, found: list[Way], task: Task, failures: Failures
+    ) -> Attempt[TPMT_SIGNATURE]:
+        some = [way for way in found if way.wants_pin]
+        return lambda pin, check: self._first_of(some, task, failures, pin, check)
 
     def _first_of(
         self,
         some: list[Way],
-        task: _Task,
-        failures: list[tuple[str, str, str]],
+        task: Task,
+        failures: Failures,
         pin: bytes,
         check: Check,
     ) -> TPMT_SIGNATURE:
@@ -110,7 +143,7 @@ class TpmKey:
                 failures += error.failures or [(way.name, "all of it", str(error))]
         raise self._policy_error(failures)
 
-    def _go(self, way: Way, task: _Task, pin: bytes, check: Check) -> TPMT_SIGNATURE:
+    def _go(self, way: Way, task: Task, pin: bytes, check: Check) -> TPMT_SIGNATURE:
         for other in way.others:
             other.ask(lambda prompt: self._ask(prompt, task.occasion))
         with self._loaded(pin, check) as (tpm, key):
@@ -118,7 +151,7 @@ class TpmKey:
             command = Sign(keyHandle=key, digest=task.digest, inScheme=scheme)
             return way.execute(tpm, command, key).signature
 
-    def _policy_error(self, failures: list[tuple[str, str, str]]) -> PolicyError:
+    def _policy_error(self, failures: Failures) -> PolicyError:
         return PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
 
     @contextmanager
@@ -155,6 +188,13 @@ def _check(keyfile: KeyFile) -> None:
         raise KeyFileError("the key is used by a policy only, and the file does not tell it")
     if attributes & (TPMA_OBJECT.sign | TPMA_OBJECT.restricted) != TPMA_OBJECT.sign:
         raise KeyFileError("the TPM signs nothing from outside with this key")
+
+
+def trial(public: TPMT_PUBLIC) -> Task:
+    """Make a task of no meaning, for a key with this public area."""
+    flags = RSA_SHA2_256 if public.type == TPM_ALG.RSA else 0
+    algorithm = signature_algorithm(public, flags)
+    return Task(algorithm, algorithm.digest(b"is this the PIN?"), UNKNOWN)
 
 
 def pins_of(
