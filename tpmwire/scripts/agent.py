@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tpmwire
 from tpmwire.errors import TransportError
-from tpmwire.scripts import console, daemon, prompts, uses
+from tpmwire.scripts import console, daemon, prompts, units, uses
 from tpmwire.scripts.keyfiles import KeyFiles, key_files_in
 from tpmwire.scripts.making import Maker, Tokens
 from tpmwire.scripts.requester import introduce
@@ -45,6 +45,8 @@ def work(options: argparse.Namespace) -> int:
     """Do what the command line says."""
     if options.kill:
         return daemon.kill(csh=options.csh)
+    if options.install_units:
+        return int(options.install_units(PROGRAM))
     process = daemon.Daemon(
         PROGRAM,
         lambda: LiveAgent(options).begin,
@@ -141,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_process_options(parser.add_argument_group("the process").add_argument)
     _add_key_options(parser.add_argument_group("keys").add_argument)
+    _add_unit_options(parser.add_argument_group("systemd").add_argument)
     parser.set_defaults(csh=os.environ.get("SHELL", "").endswith("csh"))
     return parser
 
@@ -154,6 +157,20 @@ def _add_process_options(add: Callable[..., object]) -> None:
     add("-v", dest="verbose", action="store_true", help="log each use of a key, not only failures")
     add("--log-json", action="store_true", help="log JSON objects, one a line")
     add("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
+
+
+def _add_unit_options(add: Callable[..., object]) -> None:
+    for kind, install, what in (
+        ("user", units.install_for_user, "your agent"),
+        ("system", units.install_for_system, "an agent with the host keys of sshd"),
+    ):
+        add(
+            f"--install-{kind}-units",
+            dest="install_units",
+            action="store_const",
+            const=install,
+            help=f"write units that start {what} when its first client comes",
+        )
 
 
 def _add_key_options(add: Callable[..., object]) -> None:

@@ -41,8 +41,10 @@ class Daemon:
         hygiene.seclude()
         journal.to_standard_error(self._program, **self._log)
         begin = self._make()
-        given = inherited()
-        with contextlib.closing(given) if given else listening(self._path) as listener:
+        if given := inherited():  # whoever started us knows where it is
+            with given:
+                return _serve(given, begin, lambda: None)
+        with listening(self._path) as listener:
             lines = _shell_lines(listener.getsockname(), None, self._csh)
             return _serve(listener, begin, lambda: print(lines, flush=True))
 
