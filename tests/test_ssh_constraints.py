@@ -171,6 +171,31 @@ def test_a_keyring_has_2048_entries_at_most_and_adds_all_or_none():
     assert len(Agent(keyring=ring).conversation(Peer()).answer(LIST)) < 256 * 1024
 
 
+def test_keys_are_exchanged_with_their_certificates():
+    old, new = SoftwareKey(8), SoftwareKey(8, "the same, from another file")
+    old.certificates, new.certificates = (b"first", b"second"), (b"second", b"third")
+    ring = Keyring()
+    ring.add([old, ADA])
+    ring.exchange([old], [new, BOB])
+    found = {entry.blob: entry.key for entry in ring.entries()}
+    assert found == {
+        ADA.blob: ADA,
+        new.blob: new,
+        b"second": new,
+        b"third": new,
+        BOB.blob: BOB,
+    }
+
+
+def test_what_somebody_has_added_with_constraints_keeps_them_when_its_file_is_found_again():
+    ring, mine, file = Keyring(), SoftwareKey(8), SoftwareKey(8)
+    ring.add([mine], read_constraints(CONFIRM), "file.tpm")
+    ring.exchange([file], [SoftwareKey(8)])
+    (entry,) = ring.entries()
+    assert entry.key is mine
+    assert entry.constraints.confirm
+
+
 # --- confirmation ---------------------------------------------------------------------------------
 
 
