@@ -57,16 +57,18 @@ def notify(key: Key, occasion: Occasion) -> None:
     """Show the use on the desktop, in a thread of its own; nothing happens without notify-send."""
     if _AT_A_TIME.acquire(blocking=False):
         try:
-            threading.Thread(target=_notify, args=(key, occasion), daemon=True).start()
+            # Who asked is still there now, waiting for the answer.
+            message = _message(key, occasion)
+            threading.Thread(target=_notify, args=(message,), daemon=True).start()
         except RuntimeError:  # the system has no room for another thread
             _AT_A_TIME.release()
 
 
-def _notify(key: Key, occasion: Occasion) -> None:
+def _notify(message: Sequence[str]) -> None:
     try:
         program = shutil.which("notify-send")
         if program:
-            command = [program, "--app-name=tpmwire-agent", "--", *_message(key, occasion)]
+            command = [program, "--app-name=tpmwire-agent", "--", *message]
             null = subprocess.DEVNULL
             subprocess.run(
                 command, stdin=null, stdout=null, stderr=null, timeout=_PATIENCE, check=False
