@@ -88,6 +88,8 @@ class Connection:
 def _explained(error: OSError) -> UpstreamError:
     if isinstance(error, UpstreamError):
         return error
+    if isinstance(error, BlockingIOError):  # its queue is full, which no time limit is for
+        return UpstreamError(error.errno, "too busy to answer")
     if isinstance(error, TimeoutError):
         return UpstreamError(error.errno, "no answer in time")
     return UpstreamError(error.errno, error.strerror or str(error))
