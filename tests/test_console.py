@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -673,3 +674,24 @@ def test_nobody_is_asked_for_who_has_hung_up_before(
     with pytest.raises(prompts.HungUpError):
         prompts.ask_pin("PIN: ", lambda: True)
     assert not note.exists()
+
+
+def test_a_signal_can_be_read_even_if_its_exception_was_lost():
+    """As happens in a callback of the garbage collector."""
+    lose = "import os, select, signal, sys\nfrom tpmwire.scripts import console\n"
+    lose += textwrap.dedent("""
+        class Lossy:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(1000): pass
+        def main():
+            with console.interrupts_to_read() as interrupts:
+                assert select.select([interrupts], [], [], 0)[0] == []
+                Lossy()
+                assert select.select([interrupts], [], [], 5)[0] == [interrupts]
+            return 7
+        sys.exit(console.run("prog", main))
+    """)
+    done = subprocess.run([sys.executable, "-c", lose], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert "Exception ignored" in done.stderr

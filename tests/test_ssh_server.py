@@ -453,6 +453,20 @@ def test_two_hundred_clients_at_once_get_their_own_answers(tmp_path: Path):
     assert answers == {number: (b"from %d" % number)[::-1] for number in range(count)}
 
 
+def test_the_agent_serves_until_it_is_told_to_end(tmp_path: Path):
+    reader, writer = os.pipe()
+    with listening(str(tmp_path / "sock")) as listener:
+        thread = threading.Thread(target=serve, args=(listener, conversing(backwards), reader))
+        thread.start()
+        assert is_answered_at(tmp_path / "sock")
+        assert thread.is_alive()
+        os.write(writer, b"x")
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    os.close(reader)
+    os.close(writer)
+
+
 def test_more_clients_than_there_is_room_for_wait_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -603,6 +617,9 @@ class FaultyListener:
     def __init__(self, listener: socket.socket, *errors: int) -> None:
         self.listener, self.errors = listener, list(errors)
 
+    def fileno(self) -> int:
+        return self.listener.fileno()
+
     def accept(self) -> tuple[socket.socket, Any]:
         if self.errors:
             raise OSError(self.errors.pop(0), "injected")
@@ -630,6 +647,7 @@ def test_the_agent_waits_until_the_system_has_the_means_again(
 def test_another_error_of_the_listener_ends_the_agent(tmp_path: Path):
     with (
         listening(str(tmp_path / "sock")) as listener,
+        client(tmp_path / "sock"),
         pytest.raises(OSError, match="injected"),
     ):
         serve(FaultyListener(listener, errno.EBADF), conversing(backwards))

@@ -105,15 +105,14 @@ def kill(*, csh: bool) -> int:
 
 
 def _serve(listener: socket.socket, begin: Begin, announce: Callable[[], None]) -> int:
-    try:
+    with contextlib.suppress(KeyboardInterrupt), console.interrupts_to_read() as interrupts:
         announce()
-        serve(listener, begin)
-    except KeyboardInterrupt:
-        # Let a signature that is under way come to its end, so that nothing stays loaded; a TPM
-        # that does not answer is given up when somebody insists.
-        with contextlib.suppress(KeyboardInterrupt):
-            console.heed_another_interrupt()
-            TPM_IN_USE.acquire(timeout=FAREWELL)
+        serve(listener, begin, interrupts)
+    # Let a signature that is under way come to its end, so that nothing stays loaded; a TPM that
+    # does not answer is given up when somebody insists.
+    with contextlib.suppress(KeyboardInterrupt):
+        console.heed_another_interrupt()
+        TPM_IN_USE.acquire(timeout=FAREWELL)
     return 0
 
 

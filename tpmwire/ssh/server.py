@@ -68,12 +68,17 @@ Begin = Callable[[Peer], Conversation]
 """What is told who has connected, and answers from then on."""
 
 
-def serve(listener: socket.socket, begin: Begin) -> None:
-    """Accept connections for ever, and answer each one's requests in a thread of its own."""
+def serve(listener: socket.socket, begin: Begin, end: int | None = None) -> None:
+    """Accept connections, and answer each one's requests in a thread of its own.
+
+    For ever, or until there is something to read at `end`.
+    """
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
         room.acquire()
-        connection = _accepted(listener)
+        connection = _accepted(listener, end)
+        if connection is None:
+            return
         thread = threading.Thread(target=_converse, args=(connection, begin, room), daemon=True)
         try:
             thread.start()
@@ -83,9 +88,9 @@ def serve(listener: socket.socket, begin: Begin) -> None:
             room.release()
 
 
-def _accepted(listener: socket.socket) -> socket.socket:
-    """Wait for the next client, and for the system to have the means to serve it."""
-    while True:
+def _accepted(listener: socket.socket, end: int | None) -> socket.socket | None:
+    """Wait for the next client, and for the system to have the means to serve it; or the end."""
+    while not _ended(listener, end):
         try:
             return listener.accept()[0]
         except OSError as error:
@@ -93,6 +98,16 @@ def _accepted(listener: socket.socket) -> socket.socket:
                 raise
         # The client still waits, so accept would fail again at once.
         time.sleep(_PAUSE)
+    return None
+
+
+def _ended(listener: socket.socket, end: int | None) -> bool:
+    """Wait for a client or the end; tell whether it is the end."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    if end is not None:
+        poller.register(end, select.POLLIN)
+    return end in [ready for ready, _ in poller.poll()]
 
 
 def _converse(connection: socket.socket, begin: Begin, room: threading.Semaphore) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import Lock
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
@@ -25,10 +24,11 @@ from tpmwire.ssh.keys import (
 )
 from tpmwire.ssh.occasion import UNKNOWN, Occasion
 from tpmwire.ssh.pins import Ask, Attempt, Check, Pins, no_check
+from tpmwire.ssh.turns import Turns
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
 
-TPM_IN_USE = Lock()
+TPM_IN_USE = Turns()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
 
 
