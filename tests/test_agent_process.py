@@ -15,10 +15,13 @@ from pathlib import Path
 
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
+from cryptography.hazmat.primitives.asymmetric import ec
 from ssh_fixtures import PATIENCE, Daemon, Home, agent, need
 
+from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import journal, uses
 from tpmwire.ssh.occasion import Occasion, Peer
+from tpmwire.types import TPMS_ECC_POINT
 
 PIN = "correct horse"
 
@@ -328,3 +331,41 @@ def test_a_desktop_that_does_not_answer_keeps_nobody_waiting_and_takes_four_at_m
     assert len((tmp_path / "count").read_text()) <= 4
     assert uses._AT_A_TIME.acquire(blocking=False)
     uses._AT_A_TIME.release()
+
+
+# --- many clients -----------------------------------------------------------------------------
+
+LOAD = Path(__file__).parent.parent / "tools/benchmarks/agent.py"
+
+
+def test_two_hundred_clients_at_once_get_their_signatures_and_memory_stays_flat(
+    home: Home, own: Swtpm
+):
+    """Rude clients beside them, who do not read or hang up in the middle, harm nobody."""
+    with agent(home, "ada.tpm") as daemon:
+        options = ("--clients", "200", "--signatures", "400", "--pid", str(daemon.pid))
+        figures = json.loads(home.run(sys.executable, LOAD, *options, **daemon.env))
+        assert signs(home, daemon)
+    assert (figures["signatures"], figures["failures"]) == (400, [])
+    before, after = figures["memory"]
+    assert after < before + 4096  # KiB
+    assert left_loaded(own) == ()
+
+
+def test_a_thousand_keys_take_little_memory_and_are_found(home: Home, tmp_path: Path):
+    directory = tmp_path / "many"
+    directory.mkdir()
+    plain = KeyFile.from_pem((home.path / "ada.tpm").read_bytes())
+    for number in range(1000):
+        point = ec.generate_private_key(ec.SECP256R1()).public_key().public_numbers()
+        unique = TPMS_ECC_POINT(x=point.x.to_bytes(32, "big"), y=point.y.to_bytes(32, "big"))
+        file = plain.replace(public=plain.public.replace(unique=unique))
+        (directory / f"{number:04}.tpm").write_text(file.to_pem())
+    home.run("cp", "ada.tpm", "ada.pub", "many")
+    with agent(home, "--key-dir", "many") as daemon:
+        assert len(home.run("ssh-add", "-L", **daemon.env).splitlines()) == 1001
+        assert signs(home, daemon)
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+    memory = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.M)
+    assert memory
+    assert int(memory[1]) < 45 * 1024
