@@ -1,8 +1,10 @@
 """Agents to talk with in octets, ours and OpenSSH's, and what is said to them, written by hand."""
 
 import contextlib
+import hashlib
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from tpmwire.errors import Error
 from tpmwire.ssh.agent import Agent
 from tpmwire.ssh.locking import AgentLock
 from tpmwire.ssh.occasion import UNKNOWN, Occasion, Peer
+from tpmwire.ssh.server import listening, serve
 
 FAILURE, SUCCESS, EXTENSION_FAILURE = b"\5", b"\6", b"\x1c"
 LIST, REMOVE_ALL, REMOVE_ALL_SSH1 = b"\x0b", b"\x13", b"\x09"
@@ -144,6 +147,26 @@ class Server:
         return body + string(authority.sign(body))
 
 
+class Authenticator(Server):
+    """A key of FIDO.  [PROTOCOL.u2f]"""
+
+    @property
+    def name(self) -> bytes:
+        return b"sk-" + super().name + b"@openssh.com"
+
+    @property
+    def fields(self) -> bytes:
+        return super().fields + string(b"ssh:test")
+
+    def sign(self, data: bytes, rsa_name: bytes = b"") -> bytes:
+        told = b"\1" + (42).to_bytes(4, "big")
+        hashed = (hashlib.sha256(octets).digest() for octets in (b"ssh:test", data))
+        signed = told.join(hashed)
+        inner = Server(self.private).sign(signed)
+        size = int.from_bytes(inner[:4], "big")
+        return string(self.name) + inner[4 + size :] + told
+
+
 RSA_HASHES = {
     b"ssh-rsa": hashes.SHA1,
     b"rsa-sha2-256": hashes.SHA256,
@@ -163,6 +186,8 @@ def server(seed: int) -> Server:
 
 @cache
 def server_of(kind: str) -> Server:
+    if kind.startswith("sk-"):
+        return Authenticator(server_of(kind.removeprefix("sk-")).private)
     if kind == "rsa":
         return Server(rsa.generate_private_key(65537, 2048))
     if kind == "ed25519":
@@ -315,6 +340,24 @@ def exchange(connection: socket.socket, request: bytes) -> bytes:
     connection.sendall(string(request))
     with connection.makefile("rb") as stream:
         return stream.read(int.from_bytes(stream.read(4), "big"))
+
+
+@contextlib.contextmanager
+def served(agent: Agent, path: str) -> Iterator[None]:
+    """Serve our agent in a thread, at a socket."""
+
+    def run() -> None:
+        with contextlib.suppress(OSError):
+            serve(listener, lambda peer: agent.conversation(peer).answer)
+
+    with listening(path) as listener:
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @contextlib.contextmanager

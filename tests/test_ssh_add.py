@@ -1,22 +1,18 @@
 """Stock ssh-add, with all that it can ask for, against our agent."""
 
 import base64
-import contextlib
-import socket
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from ssh_agents import RefusedError, Server, SoftwareKey, server
+from ssh_agents import RefusedError, Server, SoftwareKey, served, server
 from ssh_fixtures import Home, need
 
 from tpmwire.ssh.agent import Agent
 from tpmwire.ssh.locking import AgentLock
 from tpmwire.ssh.occasion import Occasion
 from tpmwire.ssh.others import NotOursError
-from tpmwire.ssh.server import listening, serve
 
 PIN = "4711"
 
@@ -78,19 +74,8 @@ def public_line(blob: bytes, comment: str) -> str:
 def setting(tmp_path: Path) -> Iterator[Setting]:
     need("ssh-add", "ssh-keygen")
     made = Setting(Home(tmp_path, ""))
-    with listening(made.env["SSH_AUTH_SOCK"]) as listener:
-        thread = threading.Thread(target=serve_until_shutdown, args=(listener, made.agent))
-        thread.start()
-        try:
-            yield made
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def serve_until_shutdown(listener: socket.socket, agent: Agent) -> None:
-    with contextlib.suppress(OSError):
-        serve(listener, lambda peer: agent.conversation(peer).answer)
+    with served(made.agent, made.env["SSH_AUTH_SOCK"]):
+        yield made
 
 
 def test_s_adds_the_keys_of_a_token_with_its_pin_and_e_removes_them(setting: Setting):

@@ -156,6 +156,15 @@ def test_a_user_has_to_fit_the_pattern(
         assert signs(talk, logging_in(NEAR, user)) is (user in users), user
 
 
+def test_a_user_is_looked_at_where_the_login_is_and_not_on_the_way(agents: Ours | Theirs):
+    by_near = hop(HERE, place(b"bob", b"near", plain(NEAR)))
+    to_far = hop(AT_NEAR, place(b"ada", b"far", plain(FAR)))
+    assert agents.add(ADA, restriction(by_near, to_far)) == SUCCESS
+    assert signs(bound(agents, through(NEAR), to(FAR)), logging_in(FAR, b"ada"))
+    assert not signs(bound(agents, through(NEAR), to(FAR)), logging_in(FAR, b"bob"))
+    assert not signs(bound(agents, to(NEAR)), logging_in(NEAR, b"ada"))
+
+
 def test_a_forwarded_key_is_seen_only_where_it_is_of_use(agents: Ours | Theirs):
     assert agents.add(ADA, restriction(TO_NEAR, ON_TO_FAR)) == SUCCESS
     assert sees(bound(agents, through(NEAR)))
@@ -397,6 +406,20 @@ def test_a_route_is_permitted_if_each_hop_is():
             data = login(b"last", b"ada", ADA.blob, last.blob)
             steps = itertools.pairwise([None, *middle, last])
             assert signs(talk, data) is all(step in ways for step in steps)
+
+
+def test_a_login_by_a_certificate_of_the_key_is_a_login():
+    """ssh asks for it by the plain key, if both are listed; which OpenSSH's agent refuses."""
+    agents = Ours()
+    certificate = Server(ADA.private).certificate(CA, b"ada", kind=1)
+    assert agents.add(ADA, restriction(TO_NEAR)) == SUCCESS
+    algorithm = b"ssh-ed25519-cert-v01@openssh.com"
+    for host in (NEAR, FAR):
+        data = login(host.blob[-32:], b"ada", certificate, host.blob, algorithm=algorithm)
+        assert signs(bound(agents, to(host)), data) is (host is NEAR)
+    of_bob = Server(BOB.private).certificate(CA, b"ada", kind=1)
+    data = login(NEAR.blob[-32:], b"ada", of_bob, NEAR.blob, algorithm=algorithm)
+    assert not signs(bound(agents, to(NEAR)), data)
 
 
 def test_a_key_for_all_destinations_is_not_mistaken_for_one_that_has_some():

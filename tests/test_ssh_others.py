@@ -1,5 +1,7 @@
 """Other agents behind ours: their keys beside ours, in a connection of its own for each client."""
 
+import itertools
+import time
 from collections.abc import Callable
 
 import pytest
@@ -153,6 +155,20 @@ def test_one_that_was_started_again_is_connected_to_again():
     assert all(link.closed for link in other.links)
 
 
+def test_one_that_fails_after_a_while_is_not_asked_again(monkeypatch: pytest.MonkeyPatch):
+    """It has asked somebody, who may not have answered."""
+    other = Another.having(BOB)
+    both = talking(other)
+    assert both.answer(LIST) == listing(ADA, BOB)
+    moments = itertools.count(step=10)
+    monkeypatch.setattr(time, "monotonic", lambda: next(moments))
+    other.restart()
+    assert both.answer(BOB.removal) == FAILURE
+    assert len(other.links) == 1
+    assert both.answer(BOB.removal) == SUCCESS
+    assert [link.closed for link in other.links] == [True, False]
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"\x0c", b"\x0c\0\0\0\1", b"\x0c\xff\xff\xff\xff", b"\x0e\0\0\0\0", b"\x05", b"nonsense"],
@@ -164,6 +180,11 @@ def test_one_that_answers_nonsense_spoils_nothing(answer: bytes):
     assert both.answer(ADA.asked_to_sign(b"data")) == ADA.signature(b"data")
     assert both.answer(BOB.asked_to_sign(b"data")) == BOB.signature(b"data")
     assert both.answer(extension(b"query")).startswith(b"\x1d" + string(b"query"))
+
+
+def test_one_that_answers_with_nothing_has_not_done_it():
+    both = talking(Another(lambda: lambda request: b""), Another(lambda: lambda request: SUCCESS))
+    assert both.answer(b"\x11" + DAVE.as_software) == SUCCESS
 
 
 def test_nobody_passes_more_keys_than_a_client_takes():

@@ -17,11 +17,12 @@ from ssh_agents import (
     SoftwareKey,
     binding,
     login,
+    served,
     server,
     server_of,
     sshsig,
 )
-from ssh_fixtures import need, string
+from ssh_fixtures import Home, need, string
 
 from tpmwire.ssh.agent import Agent
 from tpmwire.ssh.occasion import Peer
@@ -78,11 +79,30 @@ def test_a_signature_tells_its_namespace():
     assert purpose_told(sshsig(b"git")) == "sign something in the namespace “git”"
 
 
+def certified(authority: SoftwareKey, *names: bytes, kind: int = 1) -> bytes:
+    """Write what an authority signs to certify a key."""
+    signer = Server(authority.private)
+    whole = NEAR.certificate(signer, *names, kind=kind)
+    return whole[: -4 - len(signer.sign(b""))]
+
+
+def test_a_certificate_to_be_made_tells_for_whom():
+    told = purpose_told(certified(ADA, b"ada", b"root"))
+    assert told == "certify the key of a user for “ada”, “root”"
+    told = purpose_told(certified(ADA, b"a", b"b", b"c", b"d\n", b"e", kind=2))
+    assert told == "certify the key of a host for “a”, “b”, “c” and 2 more"
+    assert purpose_told(certified(ADA)) == "certify the key of a user for any name"
+
+
 @pytest.mark.parametrize(
     "data",
     [
         b"",
         b"data",
+        certified(ADA, b"ada") + b"\0",
+        certified(ADA, b"ada")[:-1],
+        certified(ADA, b"ada", kind=3),
+        certified(SoftwareKey(2), b"ada"),
         bytes(32),
         sshsig(b""),
         sshsig(b"git", b"sha1", 20),
@@ -108,6 +128,26 @@ def test_anything_else_is_unknown(data: bytes):
 def test_any_octets_are_for_something_or_not(data: bytes):
     for octets in (data, b"SSHSIG" + data, string(SESSION) + b"\x32" + data):
         read_purpose(octets, ADA.blob)
+
+
+def test_ssh_keygen_certifies_with_a_key_of_the_agent(tmp_path: Path):
+    need("ssh-keygen")
+    key, home = SoftwareKey(1), Home(tmp_path, "")
+    agent = Agent([key], only=frozenset({"certificate"}))
+    encoded = base64.b64encode(key.blob).decode()
+    home.write("ca.pub", f"ssh-ed25519 {encoded}\n")
+    home.run("ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", "key")
+    with served(agent, str(tmp_path / "agent")):
+        env = {"SSH_AUTH_SOCK": str(tmp_path / "agent")}
+        sign = ("ssh-keygen", "-q", "-U", "-s", "ca.pub", "-I", "id")
+        home.run(*sign, "-n", "ada", "key.pub", **env)
+        assert "ada" in home.run("ssh-keygen", "-L", "-f", "key-cert.pub")
+        home.run(*sign, "-h", "-n", "example.com", "key.pub", **env)
+        home.refuses("ssh-add", "-T", "ca.pub", **env)
+    assert [occasion.purpose for occasion in key.occasions] == [
+        "certify the key of a user for “ada”",
+        "certify the key of a host for “example.com”",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +186,11 @@ def test_logins_with_keys_and_certificates_of_each_kind_are_known(
         certified = algorithm + b"-cert-v01@openssh.com"
         data = login(SESSION, b"ada", certificate, algorithm=certified)
         assert isinstance(read_purpose(data, certificate), Login)
-        assert read_purpose(data, blob) is None
+        assert isinstance(read_purpose(data, blob), Login)  # as ssh asks for it
+        assert read_purpose(data, server(5).blob) is None
+        assert read_purpose(login(SESSION, b"ada", blob, algorithm=algorithm), certificate) is None
+        broken = login(SESSION, b"ada", certificate[:-1] + b"\0", algorithm=certified)
+        assert read_purpose(broken, blob) is None
         mixed = login(SESSION, b"ada", certificate, algorithm=algorithm)
         assert read_purpose(mixed, certificate) is None
 
@@ -173,10 +217,17 @@ def test_what_ssh_keygen_signs_is_known(algorithm: str, tmp_path: Path):
 
 # --- nothing but this is signed -------------------------------------------------------------------
 
-DATA = {"userauth": login(SESSION, b"ada", ADA.blob), "sshsig": sshsig(b"git"), "": b"data"}
+DATA = {
+    "userauth": login(SESSION, b"ada", ADA.blob),
+    "sshsig": sshsig(b"git"),
+    "certificate": certified(ADA, b"ada"),
+    "": b"data",
+}
 
 
-@pytest.mark.parametrize("only", [(), ("userauth",), ("sshsig",), ("userauth", "sshsig"), None])
+@pytest.mark.parametrize(
+    "only", [(), ("userauth",), ("sshsig",), ("userauth", "certificate"), None]
+)
 def test_nothing_is_signed_but_what_is_wanted(only: tuple[str, ...] | None):
     wanted = None if only is None else frozenset(only)
     talking = Agent([ADA], only=wanted).conversation(Peer())

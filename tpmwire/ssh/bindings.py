@@ -30,7 +30,7 @@ class Binding:
 
 
 class Bindings:
-    """The bindings of one connection, from the first server to the last."""
+    """The bindings of one connection, from the first server to the last; the others forward."""
 
     def __init__(self) -> None:
         self._bindings: list[Binding] = []

@@ -112,13 +112,26 @@ def read_public(blob: bytes) -> PublicKey | Certificate:
 
 def read_certificate(blob: bytes) -> Certificate:
     """Read a certificate and verify it; DecodeError or SignatureError if that is not possible."""
+    algorithm, found = _unpacked(blob)
+    key = read_fields(algorithm.removesuffix(SUFFIX), found.fields)
+    return Certificate(blob, key, _authority(blob, found.body), found.body, _checked(found.body))
+
+
+def read_unsigned(data: bytes) -> tuple[Body, tuple[bytes, ...]]:
+    """Read what an authority signs to make a certificate, and its principals; DecodeError if it is
+    something else.
+    """
+    _, found = _unpacked(data + Text(octets=b"").pack())
+    return found.body, _checked(found.body)
+
+
+def _unpacked(blob: bytes) -> tuple[bytes, Ed25519Certificate | EcdsaCertificate | RsaCertificate]:
     algorithm = algorithm_of(blob)
     plain = algorithm.removesuffix(SUFFIX)
-    if plain == algorithm or plain not in FIELDS:
+    kind = _CERTIFICATES.get(FIELDS.get(plain))
+    if plain == algorithm or kind is None:
         raise DecodeError(f"certificates of type {algorithm!r} are not known here")
-    found = _CERTIFICATES[FIELDS[plain]].unpack(blob)
-    key = read_fields(plain, found.fields)
-    return Certificate(blob, key, _authority(blob, found.body), found.body, _checked(found.body))
+    return algorithm, kind.unpack(blob)
 
 
 def _authority(blob: bytes, body: Body) -> PublicKey:
@@ -140,7 +153,7 @@ def _checked(body: Body) -> tuple[bytes, ...]:
 
 
 _CERTIFICATES: dict[
-    type[Fields], type[Ed25519Certificate] | type[EcdsaCertificate] | type[RsaCertificate]
+    type[Fields] | None, type[Ed25519Certificate] | type[EcdsaCertificate] | type[RsaCertificate]
 ] = {
     Ed25519Fields: Ed25519Certificate,
     EcdsaFields: EcdsaCertificate,

@@ -112,11 +112,13 @@ def permitted(
     As OpenSSH's agent decides: each hop that the connection has made must be permitted, and to be
     seen where it was forwarded to, the key has to be of use beyond.
     """
-    if not destinations or not bindings.attempted:
+    if not destinations:
         return True
-    if bindings.broken:
-        return False
-    return _all_permitted(destinations, bindings, user) and _of_use(destinations, bindings, user)
+    return (
+        not bindings.broken
+        and _all_permitted(destinations, bindings, user)
+        and _of_use(destinations, bindings, user)
+    )
 
 
 def check_login(
@@ -146,11 +148,9 @@ def _all_permitted(
     destinations: tuple[Destination, ...], bindings: Bindings, user: bytes | None
 ) -> bool:
     here: PublicKey | Certificate | None = None
-    for number, binding in enumerate(bindings, 1):
-        last = number == len(bindings)
-        if not last and not binding.forwarding:
-            return False
-        at_end = user if last else None
+    for binding in bindings:
+        # Who somebody is on the way there, nobody knows.
+        at_end = user if binding is bindings.last else None
         if not any(d.permits(here, binding.host_key, at_end) for d in destinations):
             return False
         here = binding.host_key

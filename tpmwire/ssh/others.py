@@ -4,8 +4,8 @@ Whoever connects to us gets a connection of its own to each of them, as OpenSSH'
 connection who is at its end: what is forwarded to us must not look local to the next agent.
 """
 
-import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -22,6 +22,9 @@ from tpmwire.ssh.messages import (
     read_extensions_answer,
     read_identities_answer,
 )
+
+AT_ONCE = 1.0
+"""Seconds within which a connection fails that was broken before."""
 
 T = TypeVar("T")
 
@@ -99,8 +102,14 @@ class Line:
 
     def _exchange(self, request: bytes) -> bytes:
         if self._link is not None:
-            with contextlib.suppress(Error):  # it may have been started again since
+            start = time.monotonic()
+            try:
                 return self._link.request(request)
+            except Error:
+                # It may have been started again since.  One that has had time to ask somebody is
+                # not made to ask twice.
+                if time.monotonic() - start > AT_ONCE:
+                    raise
             self.close()
         self._link = self._other.connect()
         for contents in self._bindings.contents():

@@ -1,10 +1,12 @@
 """SSH public keys, and verifying what was signed with them.  [RFC 4253, 6.6; RFC 5656; RFC 8709]
 
-Ed25519, ECDSA and RSA.  What is signed by RSA over SHA-1 does not count.
+Ed25519, ECDSA and RSA, and the first two in authenticators of FIDO.  What is signed by RSA over
+SHA-1 does not count.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -13,12 +15,15 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tpmwire.constants import TPM_ALG
 from tpmwire.crypto import hash_class, point_key
+from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, Error
 from tpmwire.ssh.keys import CURVES, MIN_RSA_BITS, Curve, EcdsaNumbers, Signature
-from tpmwire.ssh.wire import MPINT, STRING
+from tpmwire.ssh.wire import MPINT, STRING, UINT8, UINT32
 from tpmwire.structure import Structure
 from tpmwire.types.algorithms import TPMS_ECC_POINT
+from tpmwire.wire import Octets
 
+ED25519, P256 = b"ssh-ed25519", b"ecdsa-sha2-nistp256"
 MAX_RSA_BITS = 16384
 RSA_HASHES = {b"rsa-sha2-256": TPM_ALG.SHA256, b"rsa-sha2-512": TPM_ALG.SHA512}
 
@@ -47,7 +52,41 @@ class RsaFields(Structure):
     n: MPINT
 
 
-Fields = Ed25519Fields | EcdsaFields | RsaFields
+class FidoEd25519Fields(Structure):
+    """What makes an Ed25519 key of an authenticator.  [PROTOCOL.u2f]"""
+
+    octets: STRING
+    application: STRING
+
+
+class FidoEcdsaFields(Structure):
+    """What makes an ECDSA key of an authenticator.  [PROTOCOL.u2f]"""
+
+    curve: STRING
+    point: STRING
+    application: STRING
+
+
+class FidoSignature(Structure):
+    """A signature by an authenticator, and what it says of itself.  [PROTOCOL.u2f]"""
+
+    algorithm: STRING
+    octets: STRING
+    flags: UINT8
+    counter: UINT32
+
+
+class FidoSigned(Structure):
+    """What an authenticator signs.  [PROTOCOL.u2f]"""
+
+    application: Annotated[bytes, Octets(32)]
+    flags: UINT8
+    counter: UINT32
+    data: Annotated[bytes, Octets(32)]
+
+
+Fields = Ed25519Fields | EcdsaFields | RsaFields | FidoEd25519Fields | FidoEcdsaFields
+Check = Callable[[bytes, bytes], None]
 
 
 class Start(Structure):
@@ -61,24 +100,19 @@ class PublicKey:
     """A public key.  Two are equal if their blobs are."""
 
     blob: bytes
-    _check: Callable[[Signature, bytes], None] = field(repr=False, compare=False)
+    _check: Check = field(repr=False, compare=False)
 
     def verify(self, signature: bytes, data: bytes) -> None:
         """Check an SSH signature of `data`; DecodeError or SignatureError if it does not count."""
         try:
-            self._check(Signature.unpack(signature), data)
+            self._check(signature, data)
         except InvalidSignature:
             raise SignatureError("the signature is not that of the key over these octets") from None
 
 
 def read_fields(algorithm: bytes, fields: Fields) -> PublicKey:
     """Make a key of its fields; DecodeError if they make none."""
-    blob = Start(algorithm=algorithm).pack() + fields.pack()
-    if isinstance(fields, Ed25519Fields):
-        return PublicKey(blob, _ed25519(fields))
-    if isinstance(fields, EcdsaFields):
-        return PublicKey(blob, _ecdsa(algorithm, fields))
-    return PublicKey(blob, _rsa(fields))
+    return PublicKey(Start(algorithm=algorithm).pack() + fields.pack(), _check(algorithm, fields))
 
 
 def read_key(blob: bytes) -> PublicKey:
@@ -95,31 +129,62 @@ def algorithm_of(blob: bytes) -> bytes:
     return Start.unpack(blob[: 4 + int.from_bytes(blob[:4], "big")]).algorithm
 
 
-def _ed25519(fields: Ed25519Fields) -> Callable[[Signature, bytes], None]:
+def _check(algorithm: bytes, fields: Fields) -> Check:
+    """Make what checks signatures by a key."""
+    match fields:
+        case Ed25519Fields():
+            return _ed25519(fields)
+        case EcdsaFields():
+            return _ecdsa(algorithm, fields)
+        case RsaFields():
+            return _rsa(fields)
+        case FidoEd25519Fields():
+            inner = Ed25519Fields(octets=fields.octets)
+            return _fido(algorithm, ED25519, _ed25519(inner), fields.application)
+    point = EcdsaFields(curve=fields.curve, point=fields.point)
+    return _fido(algorithm, P256, _ecdsa(P256, point), fields.application)
+
+
+def _ed25519(fields: Ed25519Fields) -> Check:
     try:
         key = Ed25519PublicKey.from_public_bytes(fields.octets)
     except ValueError:
         raise DecodeError("not an Ed25519 key") from None
 
-    def check(signature: Signature, data: bytes) -> None:
-        _expect(signature, b"ssh-ed25519")
-        key.verify(signature.octets, data)
+    def check(octets: bytes, data: bytes) -> None:
+        key.verify(_signature(octets, ED25519).octets, data)
 
     return check
 
 
-def _ecdsa(algorithm: bytes, fields: EcdsaFields) -> Callable[[Signature, bytes], None]:
+def _ecdsa(algorithm: bytes, fields: EcdsaFields) -> Check:
     curve, key = _ecdsa_key(fields)
     if algorithm != b"ecdsa-sha2-" + curve.name:
         raise DecodeError(f"a key of type {algorithm!r} on curve {curve.name!r}")
 
-    def check(signature: Signature, data: bytes) -> None:
-        _expect(signature, algorithm)
-        numbers = EcdsaNumbers.unpack(signature.octets)
+    def check(octets: bytes, data: bytes) -> None:
+        numbers = EcdsaNumbers.unpack(_signature(octets, algorithm).octets)
         if numbers.r <= 0 or numbers.s <= 0:
             raise InvalidSignature
-        octets = encode_dss_signature(numbers.r, numbers.s)
-        key.verify(octets, data, ec.ECDSA(hash_class(curve.hash)()))
+        der = encode_dss_signature(numbers.r, numbers.s)
+        key.verify(der, data, ec.ECDSA(hash_class(curve.hash)()))
+
+    return check
+
+
+def _fido(algorithm: bytes, inner: bytes, check_inner: Check, application: bytes) -> Check:
+    """Make what checks signatures by an authenticator, which are of what it has put around them."""
+
+    def check(octets: bytes, data: bytes) -> None:
+        found = FidoSignature.unpack(octets)
+        _expect(found.algorithm, algorithm)
+        signed = FidoSigned(
+            application=digest(TPM_ALG.SHA256, application),
+            flags=found.flags,
+            counter=found.counter,
+            data=digest(TPM_ALG.SHA256, data),
+        )
+        check_inner(Signature(algorithm=inner, octets=found.octets).pack(), signed.pack())
 
     return check
 
@@ -138,16 +203,17 @@ def _point(octets: bytes) -> TPMS_ECC_POINT:
     return TPMS_ECC_POINT(x=octets[1 : 1 + size], y=octets[1 + size :])
 
 
-def _rsa(fields: RsaFields) -> Callable[[Signature, bytes], None]:
+def _rsa(fields: RsaFields) -> Check:
     key = _rsa_key(fields)
 
-    def check(signature: Signature, data: bytes) -> None:
+    def check(octets: bytes, data: bytes) -> None:
+        signature = Signature.unpack(octets)
         alg = RSA_HASHES.get(signature.algorithm)
         if alg is None:
             raise SignatureError(f"a signature by {signature.algorithm!r} does not count")
         # Some leave out leading zeros.
-        octets = signature.octets.rjust((key.key_size + 7) // 8, b"\0")
-        key.verify(octets, data, padding.PKCS1v15(), hash_class(alg)())
+        whole = signature.octets.rjust((key.key_size + 7) // 8, b"\0")
+        key.verify(whole, data, padding.PKCS1v15(), hash_class(alg)())
 
     return check
 
@@ -161,13 +227,21 @@ def _rsa_key(fields: RsaFields) -> rsa.RSAPublicKey:
         raise DecodeError("not an RSA key") from None
 
 
-def _expect(signature: Signature, algorithm: bytes) -> None:
-    if signature.algorithm != algorithm:
-        raise SignatureError(f"a signature by {signature.algorithm!r} is not one of this key")
+def _signature(octets: bytes, algorithm: bytes) -> Signature:
+    signature = Signature.unpack(octets)
+    _expect(signature.algorithm, algorithm)
+    return signature
+
+
+def _expect(algorithm: bytes, wanted: bytes) -> None:
+    if algorithm != wanted:
+        raise SignatureError(f"a signature by {algorithm!r} is not one of this key")
 
 
 FIELDS: dict[bytes, type[Fields]] = {
-    b"ssh-ed25519": Ed25519Fields,
+    ED25519: Ed25519Fields,
     b"ssh-rsa": RsaFields,
     **{b"ecdsa-sha2-" + curve.name: EcdsaFields for curve in CURVES.values()},
+    b"sk-ssh-ed25519@openssh.com": FidoEd25519Fields,
+    b"sk-ecdsa-sha2-nistp256@openssh.com": FidoEcdsaFields,
 }

@@ -1,21 +1,21 @@
 """What is signed: what a request to sign tells of its purpose, and saying so in words.
 
-Two kinds of data tell: a request to log in [RFC 4252, 7; PROTOCOL, 3.1], and what is signed for
-anything else that is not a login [PROTOCOL.sshsig].
+Three kinds of data tell: a request to log in [RFC 4252, 7; PROTOCOL, 3.1], a certificate
+[PROTOCOL.certkeys], and what is signed for anything else [PROTOCOL.sshsig].
 """
 
 from dataclasses import dataclass
 
 from tpmwire.errors import DecodeError
 from tpmwire.ssh.bindings import Bindings
-from tpmwire.ssh.certificates import SUFFIX
+from tpmwire.ssh.certificates import HOST, SUFFIX, read_certificate, read_unsigned
 from tpmwire.ssh.keys import fingerprint
-from tpmwire.ssh.publickeys import algorithm_of
+from tpmwire.ssh.publickeys import SignatureError, algorithm_of
 from tpmwire.ssh.wire import BOOLEAN, REST, STRING, UINT8
 from tpmwire.structure import Structure
 
-USERAUTH, SSHSIG = "userauth", "sshsig"
-"""Names of the two, for who wants nothing else to be signed."""
+USERAUTH, SSHSIG, CERTIFICATE = "userauth", "sshsig", "certificate"
+"""Names of the three, for who wants nothing else to be signed."""
 
 USERAUTH_REQUEST = 50
 PUBLICKEY, HOSTBOUND = b"publickey", b"publickey-hostbound-v00@openssh.com"
@@ -81,7 +81,22 @@ class Signature:
         return f"sign something in the namespace {_shown(self.namespace)}"
 
 
-Purpose = Login | Signature
+@dataclass(frozen=True)
+class Certification:
+    """To certify the key of a user or of a host, for these names."""
+
+    of_host: bool
+    principals: tuple[bytes, ...]
+    kind = CERTIFICATE
+
+    def words(self, bindings: Bindings) -> str:
+        """Say whose key it is; only the first names, if there are many."""
+        names = ", ".join(map(_shown, self.principals[:3])) or "any name"
+        more = f" and {len(self.principals) - 3} more" if len(self.principals) > 3 else ""
+        return f"certify the key of a {'host' if self.of_host else 'user'} for {names}{more}"
+
+
+Purpose = Login | Signature | Certification
 
 
 def read_purpose(data: bytes, blob: bytes) -> Purpose | None:
@@ -89,8 +104,10 @@ def read_purpose(data: bytes, blob: bytes) -> Purpose | None:
     try:
         if data.startswith(MAGIC):
             return _signature(SignedData.unpack(data.removeprefix(MAGIC)))
+        if algorithm_of(data).endswith(SUFFIX):
+            return _certification(data, blob)
         return _login(UserauthRequest.unpack(data), blob)
-    except DecodeError:
+    except (DecodeError, SignatureError):
         return None
 
 
@@ -102,10 +119,12 @@ def in_words(purpose: Purpose | None, bindings: Bindings) -> str:
 
 
 def _login(request: UserauthRequest, blob: bytes) -> Login | None:
-    told = (request.message, request.service, request.signed, request.blob)
-    if told != (USERAUTH_REQUEST, b"ssh-connection", True, blob) or not request.session_id:
+    told = (request.message, request.service, request.signed)
+    if told != (USERAUTH_REQUEST, b"ssh-connection", True) or not request.session_id:
         return None
-    if _key_type(request.algorithm) != algorithm_of(blob) or b"\0" in request.user:
+    if _key_type(request.algorithm) != algorithm_of(request.blob) or b"\0" in request.user:
+        return None
+    if blob not in (request.blob, _certified_key(request.blob)):
         return None
     if request.method == HOSTBOUND:
         host_key = HostKey.unpack(request.rest).blob
@@ -115,12 +134,22 @@ def _login(request: UserauthRequest, blob: bytes) -> Login | None:
     return Login(request.session_id, request.user, None)
 
 
+def _certified_key(blob: bytes) -> bytes:
+    """Tell what key a certificate is of; ssh has it sign for the certificate, if it is listed."""
+    return read_certificate(blob).key.blob if algorithm_of(blob).endswith(SUFFIX) else blob
+
+
 def _key_type(algorithm: bytes) -> bytes:
     """Tell what keys an algorithm is of: RSA has several for one kind of key."""
     plain = algorithm.removesuffix(SUFFIX)
     if plain in (b"rsa-sha2-256", b"rsa-sha2-512"):
         return b"ssh-rsa" + algorithm.removeprefix(plain)
     return algorithm
+
+
+def _certification(data: bytes, blob: bytes) -> Certification | None:
+    body, principals = read_unsigned(data)
+    return Certification(body.kind == HOST, principals) if body.authority == blob else None
 
 
 def _signature(data: SignedData) -> Signature | None:
