@@ -4,17 +4,19 @@ import argparse
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 import tpmwire
 from tpmwire.errors import TransportError
 from tpmwire.scripts import console, daemon, prompts, units, uses
-from tpmwire.scripts.keyfiles import KeyFiles, key_files_in
+from tpmwire.scripts.keyfiles import Changes, KeyFiles, key_files_in
 from tpmwire.scripts.making import Maker, Tokens
 from tpmwire.scripts.requester import introduce
 from tpmwire.ssh.agent import Agent, Conversation, Key
+from tpmwire.ssh.keyring import FullError
 from tpmwire.ssh.occasion import Occasion, Peer
-from tpmwire.ssh.purposes import SSHSIG, USERAUTH
+from tpmwire.ssh.purposes import CERTIFICATE, SSHSIG, USERAUTH
 from tpmwire.ssh.upstream import Upstream
 
 PROGRAM = "tpmwire-agent"
@@ -65,6 +67,7 @@ class LiveAgent:
         console.warn_of_emulator(PROGRAM, options.tpm)
         directory = _directory(options)
         maker = _maker(options)
+        self._refreshing = threading.Lock()
         self._files = KeyFiles(options.files, directory, maker.of_file)
         tokens = Tokens(directory or _DEFAULT_DIRECTORY, maker, verify=options.verify_pins)
         self._agent = Agent(
@@ -85,9 +88,17 @@ class LiveAgent:
 
     def refresh(self) -> None:
         """Look at the key files."""
-        changes = self._files.changes()
-        if changes.gone or changes.new:
+        with self._refreshing:  # or an older state could come after a newer one
+            changes = self._files.changes()
+            if changes.gone or changes.new:
+                self._exchange(changes)
+
+    def _exchange(self, changes: Changes) -> None:
+        try:
             self._agent.exchange(*changes)
+        except FullError as error:
+            log.warning("%s: what is new in the key files is passed over", error)
+            self._agent.exchange(changes.gone, ())
 
 
 class LiveConversation:
@@ -197,15 +208,15 @@ def _add_key_options(add: Callable[..., object]) -> None:
         "--only",
         type=_kinds,
         metavar="KINDS",
-        help="sign nothing but these, with a comma between them: userauth (logins), sshsig (files, "
-        "commits)",
+        help="sign nothing but these, with commas between them: userauth (logins), sshsig (files, "
+        "commits), certificate (of other keys)",
     )
     add("--notify", action="store_true", help="tell the desktop of each use of a key")
 
 
 def _kinds(text: str) -> frozenset[str]:
     kinds = frozenset(text.split(","))
-    if not kinds <= {USERAUTH, SSHSIG}:
+    if not kinds <= {USERAUTH, SSHSIG, CERTIFICATE}:
         raise ValueError
     return kinds
 
