@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from terminal import Terminal
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import agent as script
+from tpmwire.scripts.keyfiles import Contents
 
 PIN = "correct horse"
 
@@ -86,8 +87,8 @@ def bounded(process: "subprocess.Popen[str]") -> Iterator["subprocess.Popen[str]
 
 
 @contextmanager
-def foreground(home: Home, *arguments: str) -> Iterator[Foreground]:
-    with bounded(home.start("tpmwire-agent", "-D", *arguments)) as process:
+def foreground(home: Home, *arguments: str, **env: str) -> Iterator[Foreground]:
+    with bounded(home.start("tpmwire-agent", "-D", *arguments, **env)) as process:
         started = Foreground(process)
         yield started
         process.terminate()
@@ -226,12 +227,14 @@ def test_the_daemon_keeps_nothing_open_that_its_parent_had(home: Home):
         assert select.select([reader], [], [], 60)[0]
         assert os.read(reader, 1) == b""
         os.close(reader)
+        assert signs(home, "ada.pub", daemon.path)
+        if os.geteuid() != 0:  # the process keeps to itself
+            return
         directory = Path(f"/proc/{daemon.pid}/fd")
         places = {int(entry.name): os.readlink(entry) for entry in directory.iterdir()}
         assert [places[number] for number in (0, 1, 2)] == [os.devnull] * 3
         assert [target.partition(":")[0] for target in places.values()].count("pipe") == 0
         assert all(target.startswith("socket:") for n, target in places.items() if n > 2)
-        assert signs(home, "ada.pub", daemon.path)
 
 
 def test_the_daemon_outlives_the_terminal_it_was_started_from(home: Home):
@@ -394,14 +397,18 @@ def test_a_key_is_called_by_its_public_file_or_description_or_name(home: Home):
     public = (home.path / "ada.pub").read_text()
     plain = KeyFile.from_pem(path.read_bytes())
     described = plain.replace(description="described")
-    assert script._comment(str(path), plain) == str(path)
+
+    def called(keyfile: KeyFile) -> str:
+        return Contents.read(str(path)).comment(str(path), keyfile)
+
+    assert called(plain) == str(path)
     home.write("other.pub", public.replace(" ada", " my own words"))
-    assert script._comment(str(path), described) == "my own words"
+    assert called(described) == "my own words"
     of_another_key = (home.path / "rsa.pub").read_text()
     for useless in ("", "no key\n", "ssh-rsa %%% ada\n", public.split()[0], of_another_key):
         home.write("other.pub", useless)
-        assert script._comment(str(path), plain) == str(path)
-        assert script._comment(str(path), described) == "described"
+        assert called(plain) == str(path)
+        assert called(described) == "described"
     with agent(home, "other.tpm") as daemon:
         assert comments(home, daemon) == ["other.tpm"]
 
@@ -429,7 +436,6 @@ def test_an_agent_in_the_foreground_signs_and_ends_on_request(home: Home):
         assert started.path == home.path / "sock"
         assert signs(home, "ada.pub", "sock")
         assert not signs(home, "pin.pub", "sock")
-        assert "no such key here" in started.log()
 
 
 def test_a_key_of_another_tpm_is_explained_in_the_log_and_the_agent_goes_on(
@@ -483,8 +489,75 @@ def test_a_pin_is_asked_for_by_the_askpass_program(home: Home):
     with agent(home, "pin.tpm", **home.askpass(PIN)) as daemon:
         assert signs(home, "pin.pub", daemon.path)
         assert signs(home, "pin.pub", daemon.path)
-    prompts = (home.path / "prompts").read_text()
-    assert prompts == "PIN for TPM key with PIN: \n" * 2
+    asked = (home.path / "prompts").read_text()
+    assert asked.count("Asked by ssh-add -T pin.pub (") == 2
+    assert asked.count("\nTo sign something unknown\nPIN for TPM key with PIN: \n") == 2
+
+
+def test_a_pin_is_remembered_for_as_long_as_was_said(home: Home):
+    with agent(home, "--pin-timeout", "600", "pin.tpm", **home.askpass(PIN)) as daemon:
+        assert signs(home, "pin.pub", daemon.path)
+        assert signs(home, "pin.pub", daemon.path)
+    assert (home.path / "prompts").read_text().count("PIN for TPM key") == 1
+
+
+def waiting_askpass(home: Home) -> dict[str, str]:
+    """Make a program that notes its number and question, and gives the PIN when it is told to."""
+    lines = (
+        "#!/bin/sh",
+        'printf "%s " $$ >>"$HOME/waiting"',
+        "mkfifo $$.answer && read answer <$$.answer",
+        'echo "$answer"',
+    )
+    program = home.write("waits", "\n".join(lines) + "\n", 0o700)
+    return {"SSH_ASKPASS": str(program), "SSH_ASKPASS_REQUIRE": "force"}
+
+
+def waiting(home: Home, count: int) -> list[int]:
+    """Wait until so many programs wait for a PIN; return their numbers."""
+    end = time.monotonic() + 60
+    path = home.path / "waiting"
+    while not path.exists() or len(path.read_text().split()) < count:
+        assert time.monotonic() < end, "nobody asks"
+        time.sleep(0.02)
+    return [int(number) for number in path.read_text().split()]
+
+
+def answer(home: Home, pid: int) -> None:
+    path = home.path / f"{pid}.answer"
+    while not path.exists():
+        time.sleep(0.02)
+    path.write_text(f"{PIN}\n")
+
+
+def test_a_question_ends_with_the_client_and_another_one_gets_its_signature(home: Home):
+    with foreground(home, "-a", "sock", "pin.tpm", **waiting_askpass(home)) as started:
+        with asking(home) as client:
+            (first,) = waiting(home, 1)
+            client.kill()
+        ended(first)
+        assert started.log() == (
+            "tpmwire-agent: sign failed: with PIN: "
+            "the client went away while somebody was asked for it\n"
+        )
+        with asking(home) as client:
+            answer(home, waiting(home, 2)[1])
+            assert client.wait(60) == 0
+
+
+def test_programs_that_ask_for_two_keys_run_side_by_side(home: Home):
+    home.run("tpmwire-keygen", "-q", "-N", PIN, "-C", "second", "-f", "second")
+    with (
+        foreground(home, "-a", "sock", "pin.tpm", "second.tpm", **waiting_askpass(home)),
+        asking(home) as client,
+    ):
+        first = waiting(home, 1)[0]
+        with asking(home, "second.pub") as other:
+            answer(home, waiting(home, 2)[1])
+            assert other.wait(60) == 0
+        assert client.poll() is None
+        answer(home, first)
+        assert client.wait(60) == 0
 
 
 def test_a_daemon_without_an_askpass_program_asks_nobody(home: Home):
@@ -504,6 +577,11 @@ def asking(home: Home, public: str = "pin.pub") -> "subprocess.Popen[str]":
     return home.start("ssh-add", "-T", public, SSH_AUTH_SOCK=str(home.path / "sock"))
 
 
+ASKED = (
+    "Asked by ssh-add -T pin.pub ([...]), from [...]\n"
+    "To sign something unknown\n"
+    "PIN for TPM key with PIN: "
+)
 START = """
     $ tpmwire-agent -D -a sock pin.tpm ada.tpm
     SSH_AUTH_SOCK=[...]/sock; export SSH_AUTH_SOCK;
@@ -515,7 +593,7 @@ def test_an_agent_in_the_foreground_asks_at_its_terminal(home: Home):
         terminal.play(START)
         for _ in range(2):
             with asking(home) as client:
-                terminal.play(f"PIN for TPM key with PIN: <*{PIN}>\n")
+                terminal.play(f"{ASKED}<*{PIN}>\n")
                 assert client.wait(60) == 0
         terminal.play("<^C>")
         terminal.play("$ echo $?\n0\n")
@@ -526,7 +604,7 @@ def test_no_pin_is_no_signature_and_the_agent_goes_on(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: <*^D>\n")
+            terminal.play(f"{ASKED}<*^D>\n")
             terminal.play("tpmwire-agent: sign failed: with PIN: the PIN was not given\n")
             assert client.wait(60) == 1
         with asking(home, "ada.pub") as client:
@@ -538,17 +616,30 @@ def test_an_agent_that_ends_while_it_asks_leaves_the_terminal_as_it_was(home: Ho
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: <*^C>")
+            terminal.play(f"{ASKED}<*^C>")
             terminal.play("$ echo this is shown again\nthis is shown again\n")
             assert client.wait(60) == 1
     assert not (home.path / "sock").exists()
+
+
+def test_a_question_at_the_terminal_ends_when_the_client_hangs_up(home: Home):
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play(START)
+        with asking(home) as client:
+            terminal.play(ASKED)
+            client.kill()
+            terminal.play("\n\ntpmwire-agent: sign failed: with PIN: the client went away [...]\n")
+        with asking(home) as client:
+            terminal.play(f"{ASKED}<*{PIN}>\n")
+            assert client.wait(60) == 0
+        terminal.play("<^C>")
 
 
 def test_while_one_pin_is_asked_for_other_keys_sign(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:
-            terminal.play("PIN for TPM key with PIN: ")
+            terminal.play(ASKED)
             assert signs(home, "ada.pub", home.path / "sock")
             terminal.play(f"<*{PIN}>\n")
             assert client.wait(60) == 0

@@ -49,7 +49,15 @@ IO = {
     *("asyncio", "fcntl", "os", "select", "shutil", "signal", "socket", "subprocess", "tempfile"),
     *("builtins.input", "builtins.open", "builtins.print"),
 }
-MAY_DO_IO = {"transport", "embedded", "recording", "ssh.server", "scripts"}
+MAY_DO_IO = {
+    "transport",
+    "embedded",
+    "recording",
+    "ssh.server",
+    "ssh.activation",
+    "ssh.upstream",
+    "scripts",
+}
 
 PATHS = sorted(ROOT.rglob("*.py"))
 

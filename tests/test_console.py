@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -590,3 +591,107 @@ def test_without_a_name_ssh_askpass_is_looked_for(tmp_path: Path, monkeypatch: p
         prompts.ask_pin("PIN: ")
     path.rename(tmp_path / "ssh-askpass")
     assert prompts.ask_pin("PIN: ") == b"1234"
+
+
+# --- permission, and who hangs up -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lines", "allowed"),
+    [
+        (["true"], True),
+        (["echo"], True),
+        (["echo yes"], True),
+        (["echo YES"], True),
+        (["echo no"], False),
+        (["echo y"], False),
+        (["exit 1"], False),
+        (["echo yes", "exit 1"], False),
+        (["kill -TERM $$"], False),
+    ],
+)
+def test_a_program_that_confirms_agrees_as_openssh_wants_it(
+    lines: list[str], allowed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answering(tmp_path, monkeypatch, *lines)
+    assert prompts.ask_permission("Allow it?") is allowed
+
+
+def test_a_program_that_confirms_is_told_that_it_is_to_do_so_and_one_for_a_pin_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    note = tmp_path / "note"
+    answering(tmp_path, monkeypatch, f'echo "$SSH_ASKPASS_PROMPT/$1" >>"{note}"')
+    prompts.ask_permission("Allow it?")
+    prompts.ask_pin("PIN: ")
+    assert note.read_text() == "confirm/Allow it?\n/PIN: \n"
+
+
+def test_at_a_terminal_permission_wants_a_clear_yes(home: Home):
+    program(home, "print([prompts.ask_permission('Allow it?') for _ in range(4)])")
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ prog
+            Allow it? (yes/no) <*yes>
+            Allow it? (yes/no) <*Y>
+            Allow it? (yes/no) <*n>
+            Allow it? (yes/no) <*>
+            [True, True, False, False]
+        """)
+
+
+def test_a_program_is_ended_when_nobody_wants_its_answer_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    there = tmp_path / "there"
+    answering(tmp_path, monkeypatch, f'echo $$ >"{there}"', "exec sleep 600")
+    with pytest.raises(prompts.HungUpError, match="the client went away"):
+        prompts.ask_pin("PIN: ", there.exists)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(there.read_text()), 0)
+
+
+def test_a_program_that_does_not_want_to_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    there = tmp_path / "there"
+    answering(
+        *(tmp_path, monkeypatch, "trap : TERM", f'echo $$ >"{there}"'),
+        "while :; do sleep 1; done",
+    )
+    monkeypatch.setattr(prompts, "_LAST_WORDS", 0.5)
+    with pytest.raises(prompts.HungUpError):
+        prompts.ask_pin("PIN: ", lambda: there.exists() and bool(there.read_text()))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(there.read_text()), 0)
+
+
+def test_nobody_is_asked_for_who_has_hung_up_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    note = tmp_path / "note"
+    answering(tmp_path, monkeypatch, f'touch "{note}"')
+    with pytest.raises(prompts.HungUpError):
+        prompts.ask_pin("PIN: ", lambda: True)
+    assert not note.exists()
+
+
+def test_a_signal_can_be_read_even_if_its_exception_was_lost():
+    """As happens in a callback of the garbage collector."""
+    lose = "import os, select, signal, sys\nfrom tpmwire.scripts import console\n"
+    lose += textwrap.dedent("""
+        class Lossy:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(1000): pass
+        def main():
+            with console.interrupts_to_read() as interrupts:
+                assert select.select([interrupts], [], [], 0)[0] == []
+                Lossy()
+                assert select.select([interrupts], [], [], 5)[0] == [interrupts]
+            return 7
+        sys.exit(console.run("prog", main))
+    """)
+    done = subprocess.run([sys.executable, "-c", lose], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7, done.stderr
+    assert "Exception ignored" in done.stderr

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -36,6 +36,8 @@ from tpmwire.errors import EncodeError, Error, KeyFileError, PolicyError, TpmErr
 from tpmwire.keyfile import KeyFile
 from tpmwire.policy import Policy
 from tpmwire.policy.bodies import Alternative, Body, read_policy, write_policy
+from tpmwire.ssh.occasion import Occasion
+from tpmwire.ssh.pins import Ask
 from tpmwire.ssh.tpmkey import TpmKey
 from tpmwire.templates import ECC_SIGN, ECC_SRK, ecc_public
 from tpmwire.transport import connect
@@ -402,7 +404,7 @@ class NoPinError(Error):
     """Nobody gave a PIN."""
 
 
-def nobody(prompt: str) -> bytes:
+def nobody(prompt: str, occasion: Occasion) -> bytes:
     raise NoPinError(prompt)
 
 
@@ -425,7 +427,7 @@ def made_in(swtpm: Swtpm, whole: Policy, auth: bytes = b"", alg: TPM_ALG = SHA25
     return KeyFile.from_pem(file.with_policy(*write_policy(whole, hash_alg=alg)).to_pem())
 
 
-def signs(swtpm: Swtpm, file: KeyFile, ask: Callable[[str], bytes] = nobody) -> bool:
+def signs(swtpm: Swtpm, file: KeyFile, ask: Ask = nobody) -> bool:
     """Make an SSH signature, and verify it by somebody else's program."""
     key = TpmKey(file, "id", lambda: Tpm(connect(swtpm.conf)), ask)
     octets = strings(key.sign(b"data", 0))[1]
@@ -435,11 +437,11 @@ def signs(swtpm: Swtpm, file: KeyFile, ask: Callable[[str], bytes] = nobody) -> 
     return True
 
 
-def answers(given: dict[str, bytes]) -> tuple[Callable[[str], bytes], list[str]]:
+def answers(given: dict[str, bytes]) -> tuple[Ask, list[str]]:
     """Make somebody who answers prompts, and a list of what they were asked."""
     asked: list[str] = []
 
-    def answer(prompt: str) -> bytes:
+    def answer(prompt: str, occasion: Occasion) -> bytes:
         asked.append(prompt)
         return given[prompt]
 
@@ -468,7 +470,7 @@ def test_a_key_whose_policy_wants_the_pin_signs_and_the_pin_does_not_travel(
 def test_a_wrong_pin_is_refused(swtpm: Swtpm):
     file = made_in(swtpm, Policy(policy.AuthValue()), b"right")
     with pytest.raises(TpmError) as caught:
-        signs(swtpm, file, lambda prompt: b"wrong")
+        signs(swtpm, file, lambda prompt, occasion: b"wrong")
     assert caught.value.code == TPM_RC.AUTH_FAIL
     assert "left before the TPM locks" in caught.value.help
     with Tpm(connect(swtpm.conf)) as tpm:
@@ -484,12 +486,12 @@ def test_a_key_with_a_pcr_policy_signs_until_the_pcr_changes(swtpm: Swtpm):
     with Tpm(connect(swtpm.conf)) as tpm:
         whole = Policy(policy.PCR.read(tpm, {SHA256: (12,), SHA384: (12,)}), policy.AuthValue())
     file = made_in(swtpm, whole, b"pin")
-    assert signs(swtpm, file, lambda prompt: b"pin")
+    assert signs(swtpm, file, lambda prompt, occasion: b"pin")
     event = PCR_Extend(pcrHandle=12, digests=(TPMT_HA(hashAlg=SHA256, digest=b"e" * 32),))
     with Tpm(connect(swtpm.conf)) as tpm:
         tpm.execute(event)
     with pytest.raises(PolicyError, match=r"policy of TPM key id cannot be met: PCR 12 .*VALUE"):
-        signs(swtpm, file, lambda prompt: b"pin")
+        signs(swtpm, file, lambda prompt, occasion: b"pin")
 
 
 def approved_file(swtpm: Swtpm) -> KeyFile:
@@ -590,7 +592,7 @@ def test_a_key_whose_policy_wants_another_secret_asks_for_it_and_does_not_tell_i
     assert b"sesame".hex() not in logged(swtpm)
     assert b"unsaid".hex() not in logged(swtpm)
     with pytest.raises(PolicyError, match=r"secret of 0x01800007.*TPM_RC_BAD_AUTH"):
-        signs(swtpm, file, lambda prompt: b"wrong")
+        signs(swtpm, file, lambda prompt, occasion: b"wrong")
 
 
 def test_the_secret_of_a_hierarchy_is_asked_for(swtpm: Swtpm):
@@ -606,7 +608,7 @@ def test_a_secret_goes_to_nobody_but_whom_the_policy_means(swtpm: Swtpm, index: 
     for entity in (impostor, *gone):
         file = made_in(swtpm, Policy(policy.Secret(entity)))
         with pytest.raises(PolicyError, match=r"0x0?[18].* is not (in this TPM|what the policy)"):
-            signs(swtpm, file, lambda prompt: b"sesame")
+            signs(swtpm, file, lambda prompt, occasion: b"sesame")
     assert b"sesame".hex() not in logged(swtpm)
 
 
@@ -619,7 +621,7 @@ def test_a_key_in_the_tpm_can_be_what_opens_another(swtpm: Swtpm):
             tpm.execute(keep)
     try:
         file = made_in(swtpm, Policy(policy.Secret(Entity(0x81005555, name))))
-        assert signs(swtpm, file, lambda prompt: b"sesame")
+        assert signs(swtpm, file, lambda prompt, occasion: b"sesame")
     finally:
         with Tpm(connect(swtpm.conf)) as tpm:
             tpm.execute(

@@ -20,7 +20,8 @@ from ssh_fixtures import string
 
 from tpmwire.errors import TransportError
 from tpmwire.ssh import server
-from tpmwire.ssh.agent import MAX_MESSAGE
+from tpmwire.ssh.messages import MAX_MESSAGE
+from tpmwire.ssh.occasion import Peer
 from tpmwire.ssh.server import AgentSocketError, listening, serve
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -49,8 +50,17 @@ def serving(
 
 
 def serve_until_shutdown(listener: Any, answer: Callable[[bytes], bytes]) -> None:
+    serve_until_the_end(listener, conversing(answer))
+
+
+def serve_until_the_end(listener: Any, begin: Callable[[Peer], Any]) -> None:
     with contextlib.suppress(OSError):
-        serve(listener, lambda peer: answer)
+        serve(listener, begin)
+
+
+def conversing(answer: Callable[[bytes], bytes]) -> Callable[[Peer], Any]:
+    """Make what begins conversations in which that answers."""
+    return lambda peer: SimpleNamespace(answer=answer, close=lambda: None)
 
 
 @contextlib.contextmanager
@@ -443,6 +453,20 @@ def test_two_hundred_clients_at_once_get_their_own_answers(tmp_path: Path):
     assert answers == {number: (b"from %d" % number)[::-1] for number in range(count)}
 
 
+def test_the_agent_serves_until_it_is_told_to_end(tmp_path: Path):
+    reader, writer = os.pipe()
+    with listening(str(tmp_path / "sock")) as listener:
+        thread = threading.Thread(target=serve, args=(listener, conversing(backwards), reader))
+        thread.start()
+        assert is_answered_at(tmp_path / "sock")
+        assert thread.is_alive()
+        os.write(writer, b"x")
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    os.close(reader)
+    os.close(writer)
+
+
 def test_more_clients_than_there_is_room_for_wait_their_turn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -459,6 +483,60 @@ def test_more_clients_than_there_is_room_for_wait_their_turn(
         third.settimeout(PATIENCE)
         second.close()
         assert receive(third) == b"driht"
+
+
+def test_a_conversation_is_told_when_the_client_has_gone(tmp_path: Path):
+    closed = threading.Event()
+
+    def begin(peer: Peer) -> Any:
+        return SimpleNamespace(answer=backwards, close=closed.set)
+
+    with listening(str(tmp_path / "sock")) as listener:
+        thread = threading.Thread(target=serve_until_the_end, args=(listener, begin))
+        thread.start()
+        with client(tmp_path / "sock") as connection:
+            assert ask(connection, b"hello") == b"olleh"
+            assert not closed.is_set()
+        assert closed.wait(PATIENCE)
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_peer_tells_whether_it_has_hung_up(tmp_path: Path):
+    """One that has only said its last word still waits for the answer."""
+    peers: list[Peer] = []
+    asked, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def answer(request: bytes) -> bytes:
+        asked.release()
+        assert go_on.acquire(timeout=PATIENCE)
+        return bytes([peers[-1].gone()])
+
+    def begin(peer: Peer) -> Any:
+        peers.append(peer)
+        return SimpleNamespace(answer=answer, close=lambda: None)
+
+    with listening(str(tmp_path / "sock")) as listener:
+        thread = threading.Thread(target=serve_until_the_end, args=(listener, begin))
+        thread.start()
+        with client(tmp_path / "sock") as connection:
+            connection.sendall(string(b"x") * 2)
+            assert asked.acquire(timeout=PATIENCE)
+            assert peers[0].pid == os.getpid()
+            go_on.release()
+            assert receive(connection) == b"\0"
+            connection.shutdown(socket.SHUT_WR)
+            assert asked.acquire(timeout=PATIENCE)
+            go_on.release()
+            assert receive(connection) == b"\0"
+        with client(tmp_path / "sock") as connection:
+            connection.sendall(string(b"x"))
+            assert asked.acquire(timeout=PATIENCE)
+        assert peers[1].gone()
+        go_on.release()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert peers[0].gone()
 
 
 # --- who may talk -----------------------------------------------------------------------------
@@ -539,6 +617,9 @@ class FaultyListener:
     def __init__(self, listener: socket.socket, *errors: int) -> None:
         self.listener, self.errors = listener, list(errors)
 
+    def fileno(self) -> int:
+        return self.listener.fileno()
+
     def accept(self) -> tuple[socket.socket, Any]:
         if self.errors:
             raise OSError(self.errors.pop(0), "injected")
@@ -566,9 +647,10 @@ def test_the_agent_waits_until_the_system_has_the_means_again(
 def test_another_error_of_the_listener_ends_the_agent(tmp_path: Path):
     with (
         listening(str(tmp_path / "sock")) as listener,
+        client(tmp_path / "sock"),
         pytest.raises(OSError, match="injected"),
     ):
-        serve(FaultyListener(listener, errno.EBADF), backwards)
+        serve(FaultyListener(listener, errno.EBADF), conversing(backwards))
 
 
 def test_a_client_for_whom_there_is_no_thread_is_turned_away_and_the_next_one_served(

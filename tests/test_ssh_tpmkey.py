@@ -2,7 +2,7 @@
 
 import base64
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +24,8 @@ from tpmwire.errors import Error, KeyFileError, TpmError
 from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, SEALED, KeyFile
 from tpmwire.parents import open_parent
 from tpmwire.ssh.keys import UnsupportedKeyError, public_blob
+from tpmwire.ssh.occasion import Occasion
+from tpmwire.ssh.pins import Ask
 from tpmwire.ssh.tpmkey import TpmKey
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SIGN, ecc_sign, without_lockout
 from tpmwire.transport import connect
@@ -39,7 +41,7 @@ class NoPinError(Error):
     """Nobody gave a PIN."""
 
 
-def nobody(prompt: str) -> bytes:
+def nobody(prompt: str, occasion: Occasion) -> bytes:
     raise NoPinError(prompt)
 
 
@@ -73,9 +75,7 @@ def made_in(
     )
 
 
-def tpm_key(
-    swtpm: Swtpm, keyfile: KeyFile, ask_pin: Callable[[str], bytes] = nobody, comment: str = "id"
-) -> TpmKey:
+def tpm_key(swtpm: Swtpm, keyfile: KeyFile, ask_pin: Ask = nobody, comment: str = "id") -> TpmKey:
     return TpmKey(keyfile, comment, lambda: Tpm(connect(swtpm.conf)), ask_pin)
 
 
@@ -113,7 +113,7 @@ def test_an_rsa_key_signs_what_cryptography_verifies(swtpm: Swtpm):
 def test_a_key_with_a_pin_asks_for_it_by_the_name_of_the_key(swtpm: Swtpm):
     prompts = []
 
-    def ask(prompt: str) -> bytes:
+    def ask(prompt: str, occasion: Occasion) -> bytes:
         prompts.append(prompt)
         return b"1234"
 
@@ -126,16 +126,17 @@ def test_a_key_with_a_pin_asks_for_it_by_the_name_of_the_key(swtpm: Swtpm):
 def test_a_key_signs_neither_with_a_wrong_pin_nor_without_one(swtpm: Swtpm):
     keyfile = made_in(swtpm, ECC_SIGN, b"1234")
     with pytest.raises(TpmError, match="wrong") as caught:
-        tpm_key(swtpm, keyfile, lambda prompt: b"4321").sign(b"data", 0)
+        tpm_key(swtpm, keyfile, lambda prompt, occasion: b"4321").sign(b"data", 0)
     assert caught.value.code == TPM_RC.AUTH_FAIL
     with pytest.raises(TpmError, match="wrong"):
         tpm_key(swtpm, keyfile.replace(empty_auth=True)).sign(b"data", 0)
-    assert tpm_key(swtpm, keyfile, lambda prompt: b"1234").sign(b"data", 0)
+    assert tpm_key(swtpm, keyfile, lambda prompt, occasion: b"1234").sign(b"data", 0)
 
 
 def test_the_tpm_is_not_opened_for_what_cannot_be_signed(swtpm: Swtpm):
     opened = []
-    key = TpmKey(made_in(swtpm, ECC_SIGN, b"1234"), "id", lambda: opened.append(1), nobody)
+    keyfile = made_in(swtpm, without_lockout(ECC_SIGN), b"1234")
+    key = TpmKey(keyfile, "id", lambda: opened.append(1), nobody)
     with pytest.raises(NoPinError):
         key.sign(b"data", 0)
     with pytest.raises(UnsupportedKeyError):
@@ -146,7 +147,7 @@ def test_the_tpm_is_not_opened_for_what_cannot_be_signed(swtpm: Swtpm):
 def test_a_waiting_prompt_keeps_no_other_key_waiting(swtpm: Swtpm):
     asked, answered = threading.Event(), threading.Event()
 
-    def ask(prompt: str) -> bytes:
+    def ask(prompt: str, occasion: Occasion) -> bytes:
         asked.set()
         assert answered.wait(60)
         return b"1234"
@@ -221,11 +222,11 @@ def test_a_key_of_another_tpm_is_told_from_a_damaged_one_by_the_name_of_the_pare
 
 
 def test_nobody_is_sent_a_pin_under_another_parent(swtpm: Swtpm):
-    keyfile = named(swtpm, made_in(swtpm, ECC_SIGN, b"1234"))
+    keyfile = named(swtpm, made_in(swtpm, without_lockout(ECC_SIGN), b"1234"))
     other = keyfile.replace(parent_name=b"\0\x0b" + bytes(32))
     transport = Between(connect(swtpm.conf))
     with pytest.raises(KeyFileError):
-        TpmKey(other, "id", lambda: Tpm(transport), lambda prompt: b"1234").sign(b"data", 0)
+        TpmKey(other, "id", lambda: Tpm(transport), lambda *_: b"1234").sign(b"data", 0)
     assert not {TPM_CC.Load, TPM_CC.Sign, TPM_CC.StartAuthSession} & set(transport.codes)
 
 
@@ -239,7 +240,7 @@ def test_a_signature_under_a_persistent_parent_takes_few_commands(
             made = parent.create(without_lockout(ECC_SIGN), pin)
         keyfile = KeyFile(*(made.outPublic, made.outPrivate, 0x81000001, not pin), parent_name=name)
         tpm._transport.close()
-        key = tpm_key(swtpm, keyfile, lambda prompt: pin)
+        key = tpm_key(swtpm, keyfile, lambda prompt, occasion: pin)
         counts = [executed(swtpm)]
         for _ in range(3):
             assert verify(key.blob, key.sign(b"data", 0), b"data", hashes.SHA256())

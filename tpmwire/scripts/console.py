@@ -182,6 +182,29 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
+@contextlib.contextmanager
+def interrupts_to_read() -> Iterator[int]:
+    """Make a descriptor at which there is something to read as soon as a signal has come.
+
+    For who waits in a system call: a signal that comes just before it interrupts nothing, and an
+    exception that its handler raises may be lost in a callback.
+    """
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield reader
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
+
+
+def heed_another_interrupt() -> None:
+    """Let another Ctrl-C or SIGTERM break off what is done because of a first one."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
 def _interrupt(number: int, frame: object) -> NoReturn:
     # One is enough: a second one would break off what the first has to have cleaned up.
     for another in _INTERRUPTS:

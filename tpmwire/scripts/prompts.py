@@ -4,16 +4,31 @@ import atexit
 import contextlib
 import functools
 import os
+import select
 import shutil
 import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tpmwire.scripts.console import UserError
 
 _ASKING = threading.Lock()  # one question at a time
+_GLANCE = 0.2  # seconds after which to look whether anybody still wants the answer
+_LAST_WORDS = 3.0  # seconds for a program to end by itself
+
+
+class HungUpError(UserError):
+    """Nobody waits for the answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the client went away while somebody was asked for it")
+
+
+def never() -> bool:
+    """Tell that whoever wants the answer is still there."""
+    return False
 
 
 def terminal() -> bool:
@@ -45,48 +60,94 @@ def confirm(question: str) -> bool:
         return False
 
 
-def ask_secret(prompt: str) -> bytes:
+def ask_secret(prompt: str, gone: Callable[[], bool] = never) -> bytes:
     """Ask on the terminal without showing the answer; UserError if none comes."""
     try:
         with _ASKING, _open_terminal() as tty, _without_echo(tty):
-            os.write(tty, prompt.encode(errors="replace"))
-            line = _line(tty)
-            os.write(tty, b"\n")
+            return _answer(tty, prompt, gone)
     except (OSError, termios.error) as error:
         raise UserError(f"the terminal: {error.args[-1]}") from None
-    if not line:
-        raise UserError("the PIN was not given")
-    return line.removesuffix(b"\n")
 
 
-def ask_pin(prompt: str) -> bytes:
+def ask_pin(prompt: str, gone: Callable[[], bool] = never) -> bytes:
     """Ask for the PIN of a key, as ssh asks for a passphrase.
 
     On the terminal; without one, by the program in $SSH_ASKPASS if there is a display.  In
     $SSH_ASKPASS_REQUIRE "prefer" puts the program first, "force" does so without a display, and
-    "never" forbids it.  UserError if nobody can be asked, or gives no answer.
+    "never" forbids it.  On a terminal there is one question at a time; programs run side by side.
+    UserError if nobody can be asked, or gives no answer, or `gone` tells that nobody wants it.
     """
+    if not _by_program():
+        return ask_secret(prompt, gone)
+    answer = _askpass(prompt, gone)
+    if answer is None:
+        raise UserError("the PIN was not given")
+    return answer
+
+
+def ask_permission(question: str, gone: Callable[[], bool] = never) -> bool:
+    """Ask whether a key may be used; whatever is no clear yes means no.
+
+    A program in $SSH_ASKPASS is told by $SSH_ASKPASS_PROMPT, as OpenSSH does it, that it is to
+    confirm only; it agrees by exiting with 0 and printing nothing, or "yes".
+    """
+    if not _by_program():
+        return ask_secret(f"{question} (yes/no) ", gone).lower() in (b"y", b"yes")
+    answer = _askpass(question, gone, SSH_ASKPASS_PROMPT="confirm")
+    return answer is not None and answer.lower() in (b"", b"yes")
+
+
+def _by_program() -> bool:
+    """Choose between the terminal and the program; UserError if there is neither."""
     require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    allowed = require == "force" or (display and require != "never")
+    allowed = require == "force" or bool(display and require != "never")
     if allowed and (require in ("force", "prefer") or not terminal()):
-        return _askpass(prompt)
+        return True
     if not terminal():
         raise UserError("nobody can be asked for the PIN: set SSH_ASKPASS and SSH_ASKPASS_REQUIRE")
-    return ask_secret(prompt)
+    return False
 
 
-def _askpass(prompt: str) -> bytes:
+def _askpass(prompt: str, gone: Callable[[], bool], **env: str) -> bytes | None:
+    """Run the program; return its answer, or None if it gives none."""
     program = os.environ.get("SSH_ASKPASS") or shutil.which("ssh-askpass")
     if not program:
         raise UserError("nobody can be asked for the PIN: SSH_ASKPASS names no program")
+    if gone():
+        raise HungUpError
     try:
-        answer = subprocess.run([program, prompt], stdout=subprocess.PIPE, check=False)
+        process = subprocess.Popen(
+            [program, prompt], stdout=subprocess.PIPE, env={**os.environ, **env}
+        )
     except OSError as error:
         raise UserError(f"{program}: {error.strerror}") from None
-    if answer.returncode != 0:
-        raise UserError("the PIN was not given")
-    return answer.stdout.replace(b"\r", b"\n").split(b"\n")[0]
+    with process:
+        output = _output(process, gone)
+    return None if process.returncode else output.replace(b"\r", b"\n").split(b"\n")[0]
+
+
+def _output(process: "subprocess.Popen[bytes]", gone: Callable[[], bool]) -> bytes:
+    """Wait for all that a program prints; it is ended when nobody wants that any more."""
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=_GLANCE)[0]
+            except subprocess.TimeoutExpired:
+                if gone():
+                    raise HungUpError from None
+    except BaseException:
+        _end(process)
+        raise
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End a program that may have taken hold of the keyboard: by asking, then by force."""
+    process.terminate()
+    try:
+        process.wait(_LAST_WORDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @contextlib.contextmanager
@@ -117,10 +178,28 @@ def _without_echo(tty: int) -> Iterator[None]:
         atexit.unregister(restore)
 
 
-def _line(tty: int) -> bytes:
+def _answer(tty: int, prompt: str, gone: Callable[[], bool]) -> bytes:
+    if gone():
+        raise HungUpError
+    os.write(tty, prompt.encode(errors="replace"))
+    try:
+        line = _line(tty, gone)
+    except HungUpError:
+        os.write(tty, b"\n")
+        raise
+    os.write(tty, b"\n")
+    if not line:
+        raise UserError("the PIN was not given")
+    return line.removesuffix(b"\n")
+
+
+def _line(tty: int, gone: Callable[[], bool]) -> bytes:
     """Read a line; without the end of line if that is not where it ended."""
     line = b""
     while not line.endswith(b"\n"):
+        while not select.select([tty], [], [], _GLANCE)[0]:
+            if gone():
+                raise HungUpError
         more = os.read(tty, 1024)
         if not more:
             break

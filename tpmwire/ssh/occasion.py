@@ -1,14 +1,23 @@
 """Why a key is used: who asks, and what for."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
 class Peer:
-    """The process at the other end of a connection; 0 where it is not known."""
+    """The process at the other end of a connection; 0 where it is not known.
+
+    `gone` tells whether it has hung up meanwhile, so that nobody is asked for it any more.
+    """
 
     pid: int = 0
     uid: int = 0
+    gone: Callable[[], bool] = field(default=_never, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import logging
 import os
+import select
 import socket
 import stat
 import struct
@@ -12,9 +13,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from tpmwire.errors import TransportError
-from tpmwire.ssh.agent import MAX_MESSAGE
+from tpmwire.ssh.messages import MAX_MESSAGE
 from tpmwire.ssh.occasion import Peer
 
 log = logging.getLogger(__name__)
@@ -52,16 +54,31 @@ def listening(path: str | None = None) -> Iterator[socket.socket]:
         listener.close()
 
 
-Answer = Callable[[bytes], bytes]
-"""What answers the requests of one connection, each without the length in front."""
+class Conversation(Protocol):
+    """What answers the requests of one connection."""
+
+    def answer(self, request: bytes) -> bytes:
+        """Answer a request; both are without the length in front."""
+
+    def close(self) -> None:
+        """Heed that the client has gone."""
 
 
-def serve(listener: socket.socket, begin: Callable[[Peer], Answer]) -> None:
-    """Accept connections for ever, and answer each one's requests in a thread of its own."""
+Begin = Callable[[Peer], Conversation]
+"""What is told who has connected, and answers from then on."""
+
+
+def serve(listener: socket.socket, begin: Begin, end: int | None = None) -> None:
+    """Accept connections, and answer each one's requests in a thread of its own.
+
+    For ever, or until there is something to read at `end`.
+    """
     room = threading.BoundedSemaphore(MAX_CONNECTIONS)
     while True:
         room.acquire()
-        connection = _accepted(listener)
+        connection = _accepted(listener, end)
+        if connection is None:
+            return
         thread = threading.Thread(target=_converse, args=(connection, begin, room), daemon=True)
         try:
             thread.start()
@@ -71,9 +88,9 @@ def serve(listener: socket.socket, begin: Callable[[Peer], Answer]) -> None:
             room.release()
 
 
-def _accepted(listener: socket.socket) -> socket.socket:
-    """Wait for the next client, and for the system to have the means to serve it."""
-    while True:
+def _accepted(listener: socket.socket, end: int | None) -> socket.socket | None:
+    """Wait for the next client, and for the system to have the means to serve it; or the end."""
+    while not _ended(listener, end):
         try:
             return listener.accept()[0]
         except OSError as error:
@@ -81,19 +98,27 @@ def _accepted(listener: socket.socket) -> socket.socket:
                 raise
         # The client still waits, so accept would fail again at once.
         time.sleep(_PAUSE)
+    return None
 
 
-def _converse(
-    connection: socket.socket, begin: Callable[[Peer], Answer], room: threading.Semaphore
-) -> None:
+def _ended(listener: socket.socket, end: int | None) -> bool:
+    """Wait for a client or the end; tell whether it is the end."""
+    poller = select.poll()
+    poller.register(listener, select.POLLIN)
+    if end is not None:
+        poller.register(end, select.POLLIN)
+    return end in [ready for ready, _ in poller.poll()]
+
+
+def _converse(connection: socket.socket, begin: Begin, room: threading.Semaphore) -> None:
     try:
         with connection:
             peer = _peer(connection)
             if _allowed(peer):
-                answer = begin(peer)
-                for request in _requests(connection):
-                    response = answer(request)
-                    connection.sendall(len(response).to_bytes(4, "big") + response)
+                with contextlib.closing(begin(peer)) as conversation:
+                    for request in _requests(connection):
+                        response = conversation.answer(request)
+                        connection.sendall(len(response).to_bytes(4, "big") + response)
     except OSError as error:
         log.info("a client went away: %s", error.strerror)
     finally:
@@ -126,7 +151,16 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 def _peer(connection: socket.socket) -> Peer:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, _ = _CREDENTIALS.unpack(credentials)
-    return Peer(pid, uid)
+    return Peer(pid, uid, lambda: _has_hung_up(connection))
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Tell whether the client has closed its end; one that only sends no more still listens."""
+    if connection.fileno() < 0:
+        return True
+    poller = select.poll()
+    poller.register(connection, 0)  # what is always told: the end, and errors
+    return bool(poller.poll(0))
 
 
 def _allowed(peer: Peer) -> bool:

@@ -1,33 +1,56 @@
 """An SSH key in a TPM: for each signature it is loaded, signs, and is forgotten."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands.signing import Sign
+from tpmwire.constants import TPM_ALG
 from tpmwire.errors import KeyFileError, PolicyError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
+from tpmwire.lockout import Lockout
 from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
 from tpmwire.parents import load, open_parent
-from tpmwire.ssh.keypolicy import ways
-from tpmwire.ssh.keys import SignatureAlgorithm, public_blob, signature_algorithm, signature_blob
+from tpmwire.ssh.keypolicy import Way, ways
+from tpmwire.ssh.keys import (
+    RSA_SHA2_256,
+    SignatureAlgorithm,
+    public_blob,
+    signature_algorithm,
+    signature_blob,
+)
 from tpmwire.ssh.occasion import UNKNOWN, Occasion
+from tpmwire.ssh.pins import Ask, Attempt, Check, Pins, no_check
+from tpmwire.ssh.turns import Turns
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
 
-TPM_IN_USE = Lock()
+TPM_IN_USE = Turns()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
+
+
+Failures = list[tuple[str, str, str]]
+"""What keeps from the ways through a policy, as a PolicyError tells it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be signed, and for whom."""
+
+    algorithm: SignatureAlgorithm
+    digest: bytes
+    occasion: Occasion
 
 
 class TpmKey:
     """A key file, the TPM that can load it, and somebody to ask for the PIN.
 
-    `open_tpm` opens the TPM anew for each signature; `ask_pin` is given a prompt and returns the
-    PIN, or raises an Error.  Raises KeyFileError for a key that cannot be used this way, and
-    UnsupportedKeyError for one that SSH has no use for.
+    `open_tpm` opens the TPM anew for each signature; `ask` is given a prompt and the occasion, and
+    returns the PIN, or raises an Error; the PIN is then kept for `seconds`.  Raises KeyFileError
+    for a key that cannot be used this way, and UnsupportedKeyError for one that SSH has no use for.
     """
 
     def __init__(
@@ -35,65 +58,116 @@ class TpmKey:
         keyfile: KeyFile,
         comment: str,
         open_tpm: Callable[[], Tpm],
-        ask_pin: Callable[[str], bytes],
+        ask: Ask,
+        seconds: float = 0.0,
+        certificates: Sequence[bytes] = (),
     ) -> None:
-        self.keyfile, self.comment = keyfile, comment
+        self.keyfile, self.comment, self.certificates = keyfile, comment, certificates
         self.blob = public_blob(keyfile.public)
         _check(keyfile)
-        self.certificates: tuple[bytes, ...] = ()
-        self._open_tpm, self._ask = open_tpm, ask_pin
+        self._open_tpm, self._ask = open_tpm, ask
+        self.pins = pins_of(keyfile.public, comment, open_tpm, ask, seconds)
         self._parent: TPMT_PUBLIC | None = None
 
     def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         """Make an SSH signature of `data`.
 
-        Raises UnsupportedKeyError, TpmError, TransportError, what `ask_pin` raises, or PolicyError
-        if the key has a policy that cannot be met.
+        Raises UnsupportedKeyError, TpmError, TransportError, PinError, what `ask` raises, or
+        PolicyError if the key has a policy that cannot be met.
         """
         algorithm = signature_algorithm(self.keyfile.public, flags)
+        task = Task(algorithm, algorithm.digest(data), occasion)
         sign = self._sign_by_policy if self.keyfile.has_policy else self._sign_by_pin
-        return signature_blob(algorithm, sign(algorithm, algorithm.digest(data)))
+        return signature_blob(algorithm, sign(task))
 
-    def _sign_by_pin(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
+    def prove(self, pin: bytes) -> None:
+        """Find out whether a PIN is right by signing what means nothing, and keep it.
+
+        A key without one takes any.  Raises what `sign` raises, or PinError rather than spend the
+        last try.
+        """
+        if self.keyfile.empty_auth:
+            return
+        task = trial(self.keyfile.public)
+        if self.keyfile.has_policy:
+            self.pins.prove(pin, self._by_policy(ways(self.keyfile), task, []))
+        else:
+            self.pins.prove(pin, self._by_pin(task))
+
+    def _with_pin(self, task: Task, attempt: Attempt[TPMT_SIGNATURE]) -> TPMT_SIGNATURE:
         # Asked for before the TPM is taken, so that a waiting prompt keeps nobody else waiting.
-        with self._loaded(self._ask_pin()) as (_, key):
-            return key.sign(digest, algorithm.tpm_scheme)
+        if self.keyfile.empty_auth:
+            return attempt(b"", no_check)
+        return self.pins.use(task.occasion, attempt)
 
-    def _sign_by_policy(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
-        pin: bytes | None = None
-        failures: list[tuple[str, str, str]] = []
-        for way in ways(self.keyfile):
-            if way.wants_pin and pin is None:
-                pin = self._ask_pin()
-            for other in way.others:
-                other.ask(self._ask)
+    def _sign_by_pin(self, task: Task) -> TPMT_SIGNATURE:
+        return self._with_pin(task, self._by_pin(task))
+
+    def _by_pin(self, task: Task) -> Attempt[TPMT_SIGNATURE]:
+        def attempt(pin: bytes, check: Check) -> TPMT_SIGNATURE:
+            with self._loaded(pin, check) as (_, key):
+                return key.sign(task.digest, task.algorithm.tpm_scheme)
+
+        return attempt
+
+    def _sign_by_policy(self, task: Task) -> TPMT_SIGNATURE:
+        """Try the ways through the policy for which the PIN is not wanted, then the others."""
+        found = ways(self.keyfile)
+        failures: Failures = []
+        with suppress(PolicyError):
+            quiet = [way for way in found if not way.wants_pin]
+            return self._first_of(quiet, task, failures, b"", no_check)
+        if not any(way.wants_pin for way in found):
+            raise self._policy_error(failures)
+        return self._with_pin(task, self._by_policy(found, task, failures))
+
+    def _by_policy(
+        self, found: list[Way], task: Task, failures: Failures
+    ) -> Attempt[TPMT_SIGNATURE]:
+        some = [way for way in found if way.wants_pin]
+        return lambda pin, check: self._first_of(some, task, failures, pin, check)
+
+    def _first_of(
+        self,
+        some: list[Way],
+        task: Task,
+        failures: Failures,
+        pin: bytes,
+        check: Check,
+    ) -> TPMT_SIGNATURE:
+        """Sign by the first way that can be gone; what keeps from the others is added."""
+        for way in some:
             try:
-                with self._loaded(pin or b"") as (tpm, key):
-                    command = Sign(keyHandle=key, digest=digest, inScheme=algorithm.tpm_scheme)
-                    return way.execute(tpm, command, key).signature
+                return self._go(way, task, pin, check)
             except PolicyError as error:
                 failures += error.failures or [(way.name, "all of it", str(error))]
-        raise PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
+        raise self._policy_error(failures)
 
-    def _ask_pin(self) -> bytes:
-        if self.keyfile.empty_auth:
-            return b""
-        return self._ask(f"PIN for TPM key {self.comment}: ")
+    def _go(self, way: Way, task: Task, pin: bytes, check: Check) -> TPMT_SIGNATURE:
+        for other in way.others:
+            other.ask(lambda prompt: self._ask(prompt, task.occasion))
+        with self._loaded(pin, check) as (tpm, key):
+            scheme = task.algorithm.tpm_scheme
+            command = Sign(keyHandle=key, digest=task.digest, inScheme=scheme)
+            return way.execute(tpm, command, key).signature
+
+    def _policy_error(self, failures: Failures) -> PolicyError:
+        return PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
 
     @contextmanager
-    def _loaded(self, pin: bytes) -> Iterator[tuple[Tpm, LoadedObject]]:
+    def _loaded(self, pin: bytes, check: Check) -> Iterator[tuple[Tpm, LoadedObject]]:
         file = self.keyfile
-        with (
-            TPM_IN_USE,
-            self._open_tpm() as tpm,
-            self._open_parent(tpm) as parent,
-            load(
-                *(tpm, parent, file.private, file.public),
-                auth=pin,
-                parent_name=file.parent_name or parent.name,
-            ) as key,
-        ):
-            yield tpm, key
+        with TPM_IN_USE, self._open_tpm() as tpm:
+            check(tpm)
+            with (
+                self._open_parent(tpm) as parent,
+                load(
+                    *(tpm, parent, file.private, file.public),
+                    auth=pin,
+                    parent_name=file.parent_name or parent.name,
+                ) as key,
+            ):
+                yield tpm, key
 
     def _open_parent(self, tpm: Tpm) -> LoadedObject:
         """Open the parent, which has to be the one that made the key, or was there before."""
@@ -114,3 +188,23 @@ def _check(keyfile: KeyFile) -> None:
         raise KeyFileError("the key is used by a policy only, and the file does not tell it")
     if attributes & (TPMA_OBJECT.sign | TPMA_OBJECT.restricted) != TPMA_OBJECT.sign:
         raise KeyFileError("the TPM signs nothing from outside with this key")
+
+
+def trial(public: TPMT_PUBLIC) -> Task:
+    """Make a task of no meaning, for a key with this public area."""
+    flags = RSA_SHA2_256 if public.type == TPM_ALG.RSA else 0
+    algorithm = signature_algorithm(public, flags)
+    return Task(algorithm, algorithm.digest(b"is this the PIN?"), UNKNOWN)
+
+
+def pins_of(
+    public: TPMT_PUBLIC, comment: str, open_tpm: Callable[[], Tpm], ask: Ask, seconds: float
+) -> Pins:
+    """Make the keeper of the PIN of a key with this public area."""
+
+    def lockout() -> Lockout:
+        with TPM_IN_USE, open_tpm() as tpm:
+            return Lockout.read(tpm.execute)
+
+    exempt = public.objectAttributes & TPMA_OBJECT.noDA
+    return Pins(comment, ask, None if exempt else lockout, seconds)
