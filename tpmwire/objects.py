@@ -135,9 +135,12 @@ class LoadedObject:
         made = self.execute(Load(parentHandle=self, inPrivate=private, inPublic=public))
         return self._tpm.adopt(made.objectHandle, public, made.name, auth, salt_key=self.salt_key)
 
-    def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
+    def sign(
+        self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME, *sessions: Session
+    ) -> TPMT_SIGNATURE:
         """Sign a digest, by `scheme` where the key is not bound to one."""
-        return self.execute(Sign(keyHandle=self, digest=digest, inScheme=scheme)).signature
+        command = Sign(keyHandle=self, digest=digest, inScheme=scheme)
+        return self.execute(command, *sessions).signature
 
     def change_auth(self, parent: "LoadedObject", auth: bytes) -> bytes:
         """Make a private part with another PIN; the one that is loaded keeps the old one.
@@ -151,16 +154,17 @@ class LoadedObject:
         """Read the data that is sealed in this object."""
         return self.execute(Unseal(itemHandle=self), secret=True).outData
 
-    def execute(self, command: Command[R], *, secret: bool = False) -> R:
+    def execute(self, command: Command[R], *sessions: Session, secret: bool = False) -> R:
         """Execute a command that this object authorizes, `secret` or not.
 
-        Where a PIN or a secret travels, it does so in a session of its own, salted and encrypted.
-        A TpmError for a wrong PIN tells how many tries are left, or when there is one again.
+        Without `sessions`, where a PIN or a secret travels, it does so in a session of its own,
+        salted and encrypted.  A TpmError for a wrong PIN tells how many tries are left, or when
+        there is one again.
         """
         try:
-            if secret or self.auth:
+            if not sessions and (secret or self.auth):
                 return self._tpm.execute_protected(command, self.salt_key)
-            return self._tpm.execute(command)
+            return self._tpm.execute(command, *sessions)
         except TpmError as error:
             explain(self._tpm.execute, error)
             raise

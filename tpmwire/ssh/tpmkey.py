@@ -105,8 +105,12 @@ class TpmKey:
 
     def _by_pin(self, task: Task) -> Attempt[TPMT_SIGNATURE]:
         def attempt(pin: bytes, check: Check) -> TPMT_SIGNATURE:
-            with self._loaded(pin, check) as (_, key):
-                return key.sign(task.digest, task.algorithm.tpm_scheme)
+            with self._opened(check) as (tpm, parent):
+                # Before the key is there: a resource manager saves and reloads with each command
+                # whatever is loaded.
+                session = [tpm.start_session(salt_key=parent).use(last=True)] if pin else []
+                key = self._load(tpm, parent, pin)
+                return key.sign(task.digest, task.algorithm.tpm_scheme, *session)
 
         return attempt
 
@@ -146,7 +150,8 @@ class TpmKey:
     def _go(self, way: Way, task: Task, pin: bytes, check: Check) -> TPMT_SIGNATURE:
         for other in way.others:
             other.ask(lambda prompt: self._ask(prompt, task.occasion))
-        with self._loaded(pin, check) as (tpm, key):
+        with self._opened(check) as (tpm, parent):
+            key = self._load(tpm, parent, pin)
             scheme = task.algorithm.tpm_scheme
             command = Sign(keyHandle=key, digest=task.digest, inScheme=scheme)
             return way.execute(tpm, command, key).signature
@@ -155,19 +160,16 @@ class TpmKey:
         return PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
 
     @contextmanager
-    def _loaded(self, pin: bytes, check: Check) -> Iterator[tuple[Tpm, LoadedObject]]:
-        file = self.keyfile
+    def _opened(self, check: Check) -> Iterator[tuple[Tpm, LoadedObject]]:
+        """Take the TPM, and open the parent; closing it forgets all that was loaded."""
         with TPM_IN_USE, self._open_tpm() as tpm:
             check(tpm)
-            with (
-                self._open_parent(tpm) as parent,
-                load(
-                    *(tpm, parent, file.private, file.public),
-                    auth=pin,
-                    parent_name=file.parent_name or parent.name,
-                ) as key,
-            ):
-                yield tpm, key
+            yield tpm, self._open_parent(tpm)
+
+    def _load(self, tpm: Tpm, parent: LoadedObject, pin: bytes) -> LoadedObject:
+        file = self.keyfile
+        name = file.parent_name or parent.name
+        return load(tpm, parent, file.private, file.public, auth=pin, parent_name=name)
 
     def _open_parent(self, tpm: Tpm) -> LoadedObject:
         """Open the parent, which has to be the one that made the key, or was there before."""
