@@ -25,7 +25,7 @@ RANKS = (
     {"commands"},
     {"digests"},
     {"names", "crypto", "templates", "masking", "traces"},
-    {"softkeys", "signatures"},
+    {"softkeys", "signatures", "wrapped"},
     {"attester"},
     {"session", "lockout"},
     {"exchange", "objects"},

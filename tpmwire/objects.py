@@ -7,16 +7,18 @@ from typing import Protocol, Self, TypeVar
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
+from tpmwire.commands.duplication import Import
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
 from tpmwire.commands.signing import KEY_SCHEME, Sign
 from tpmwire.constants import TPM_ALG, TPM_HT
-from tpmwire.errors import DecodeError, Error, SessionError, TpmError
+from tpmwire.errors import DecodeError, EncodeError, Error, SessionError, TpmError
 from tpmwire.lockout import explain
 from tpmwire.names import nv_name, object_name
 from tpmwire.session import SaltKey, Session
 from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
 from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC
+from tpmwire.wrapped import Wrapped
 
 R = TypeVar("R", bound=Response)
 
@@ -134,6 +136,24 @@ class LoadedObject:
         """Load an object that was made under this one; `auth` is its PIN, for later use."""
         made = self.execute(Load(parentHandle=self, inPrivate=private, inPublic=public))
         return self._tpm.adopt(made.objectHandle, public, made.name, auth, salt_key=self.salt_key)
+
+    def import_(self, public: TPMT_PUBLIC, wrapped: Wrapped) -> bytes:
+        """Take in what was wrapped for this key, and make a private part of it, to be loaded.
+
+        EncodeError if nothing is wrapped around it: it would travel so, and no session hides it.
+        [Part 3, 13.3]
+        """
+        if wrapped.in_clear:
+            raise EncodeError("it has no wrapper, and whoever listens would have the key", "Import")
+        command = Import(
+            parentHandle=self,
+            encryptionKey=wrapped.encryption_key,
+            objectPublic=public,
+            duplicate=wrapped.duplicate,
+            inSymSeed=wrapped.encrypted_secret,
+            symmetricAlg=wrapped.symmetric,
+        )
+        return self.execute(command, secret=bool(wrapped.encryption_key)).outPrivate
 
     def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
         """Sign a digest, by `scheme` where the key is not bound to one."""

@@ -24,14 +24,14 @@ _OWN = (
 )
 _STORAGE = _OWN | TPMA_OBJECT.noDA | TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
 
-_NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
+NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
 _AES_128_CFB = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
 
 
 def ecc_public(
     curve: TPM_ECC,
     attributes: TPMA_OBJECT,
-    symmetric: TPMT_SYM_DEF_OBJECT = _NO_CIPHER,
+    symmetric: TPMT_SYM_DEF_OBJECT = NO_CIPHER,
 ) -> TPMT_PUBLIC:
     """Make the public area of an ECC key that is bound to no scheme; the point is left empty."""
     return TPMT_PUBLIC(
@@ -51,7 +51,7 @@ def ecc_public(
 def rsa_public(
     bits: int,
     attributes: TPMA_OBJECT,
-    symmetric: TPMT_SYM_DEF_OBJECT = _NO_CIPHER,
+    symmetric: TPMT_SYM_DEF_OBJECT = NO_CIPHER,
 ) -> TPMT_PUBLIC:
     """Make the public area of an RSA key that is bound to no scheme; the modulus is left empty."""
     return TPMT_PUBLIC(
