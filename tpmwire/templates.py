@@ -25,7 +25,7 @@ _OWN = (
 _STORAGE = _OWN | TPMA_OBJECT.noDA | TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
 
 NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
-_AES_128_CFB = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
+AES_128_CFB = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
 
 
 def ecc_public(
@@ -85,7 +85,7 @@ def without_lockout(template: TPMT_PUBLIC) -> TPMT_PUBLIC:
     return template.replace(objectAttributes=template.objectAttributes | TPMA_OBJECT.noDA)
 
 
-ECC_SRK = ecc_public(TPM_ECC.NIST_P256, _STORAGE, _AES_128_CFB)
-RSA_SRK = rsa_public(2048, _STORAGE, _AES_128_CFB)
+ECC_SRK = ecc_public(TPM_ECC.NIST_P256, _STORAGE, AES_128_CFB)
+RSA_SRK = rsa_public(2048, _STORAGE, AES_128_CFB)
 ECC_SIGN = ecc_sign()
 RSA_SIGN = rsa_sign()
