@@ -13,6 +13,7 @@ from tpmwire.errors import KeyFileError, TpmError
 from tpmwire.keyfile import IMPORTABLE, LOADABLE, KeyFile
 from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
+from tpmwire.parents import open_parent
 from tpmwire.softkeys import public_of, sensitive_of
 from tpmwire.templates import without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_PUBLIC_PARMS
@@ -60,6 +61,20 @@ def make_loadable(parent: LoadedObject, keyfile: KeyFile) -> KeyFile:
         ) from None
     changes = {"kind": LOADABLE, "private": private, "parent_name": parent.name}
     return keyfile.with_secret(b"").replace(**changes)
+
+
+def import_file(tpm: Tpm, keyfile: KeyFile, handle: int | None = None) -> KeyFile:
+    """Turn an importable file into a loadable one, under the parent that it names, or another.
+
+    It is loaded once, to see that it can be.  Raises KeyFileError and TpmError as `make_loadable`
+    and `open_parent` do.
+    """
+    handle = keyfile.parent if handle is None else handle
+    rsa = keyfile.rsa_parent and handle == keyfile.parent
+    with open_parent(tpm, handle, rsa=rsa, name=keyfile.parent_name) as parent:
+        made = make_loadable(parent, keyfile).replace(parent=handle, rsa_parent=rsa)
+        with parent.load(made.private, made.public):
+            return made
 
 
 # An ECC key makes another seed of a strange secret, an RSA key none: what it opens is no OAEP, or
