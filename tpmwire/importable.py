@@ -54,7 +54,7 @@ def make_loadable(parent: LoadedObject, keyfile: KeyFile) -> KeyFile:
     try:
         private = parent.import_(keyfile.public, Wrapped(keyfile.private, keyfile.secret))
     except TpmError as error:
-        if error.code not in _NOT_OURS:
+        if not _blames_wrapping(error):
             raise
         raise KeyFileError(
             f"it was not wrapped for this parent ({parent.name.hex()}), or is damaged: {error}"
@@ -77,9 +77,11 @@ def import_file(tpm: Tpm, keyfile: KeyFile, handle: int | None = None) -> KeyFil
             return made
 
 
-# An ECC key makes another seed of a strange secret, an RSA key none: what it opens is no OAEP, or
-# greater than its modulus, which the reference code calls a failure.
-_NOT_OURS = (TPM_RC.INTEGRITY, TPM_RC.VALUE, TPM_RC.FAILURE)
+def _blames_wrapping(error: TpmError) -> bool:
+    """Tell whether an error is about the duplicate or its seed, not about the key itself."""
+    # A seed for another RSA key is a number that may be greater than the modulus of this one; the
+    # reference code calls that a failure, and goes on.
+    return error.code == TPM_RC.FAILURE or (error.subject == "parameter" and error.index in (3, 4))
 
 
 def is_supported(tpm: Tpm, public: TPMT_PUBLIC) -> bool:

@@ -12,7 +12,7 @@ from typing import Self
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG, TPM_RH
-from tpmwire.errors import AttestationError, DecodeError, KeyFileError
+from tpmwire.errors import AttestationError, DecodeError, KeyFileError, TpmError
 from tpmwire.importable import import_file, is_supported, make_importable, make_loadable
 from tpmwire.keyfile import LABEL, KeyFile
 from tpmwire.names import object_name
@@ -109,8 +109,14 @@ def _import(options: argparse.Namespace, found: Found, new_pin: NewPin) -> None:
             raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys")
     place = _Place.choose(options, found.blob)
     pin = new_pin()
-    with tpmwire.open(options.tpm) as tpm:
-        made = _taken_in(tpm, found, options.parent, pin)
+    try:
+        with tpmwire.open(options.tpm) as tpm:
+            made = _taken_in(tpm, found, options.parent, pin)
+    except TpmError as error:
+        if (error.command, error.subject, error.index) != ("Import", "parameter", 2):
+            raise
+        # Nobody asks a TPM beforehand what exponents it takes: it does not tell.
+        raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys") from None
     place.save(options, made, _comment(options, found.comment))
 
 

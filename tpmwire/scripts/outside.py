@@ -74,8 +74,12 @@ def _asked(path: str, data: bytes) -> PrivateKey:
 
 def _line(descriptor: int) -> bytes:
     """Read a line from a descriptor that another program has left open for us."""
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        return file.readline(MAX_FILE).removesuffix(b"\n")
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.readline(MAX_FILE).removesuffix(b"\n")
+    except (OSError, ValueError) as error:
+        reason = console.explain(error) if isinstance(error, OSError) else "no descriptor"
+        raise UserError(f"--passphrase-fd {descriptor}: {reason}") from None
 
 
 def comment_beside(path: str, blob: bytes) -> str:
