@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Swtpm, left_loaded
+from conftest import Swtpm, forgive, left_loaded
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from ssh_fixtures import Home, agent, need
@@ -28,6 +28,8 @@ def home(tmp_path: Path, swtpm: Swtpm) -> Iterator[Home]:
     """A home directory with a TPM in which a test has to leave nothing loaded."""
     need("ssh-keygen")
     yield Home(tmp_path, swtpm.conf)
+    with Tpm(connect(swtpm.conf)) as tpm:
+        forgive(tpm)
     assert left_loaded(swtpm) == ()
 
 
