@@ -4,6 +4,9 @@ An importable file holds a key that is wrapped for one parent, and for nobody el
 without the TPM of that parent, and sent there over whatever way.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tpmwire.client import Tpm
 from tpmwire.commands.capability import TestParms
 from tpmwire.constants import TPM_RC, TPM_RH
@@ -13,7 +16,7 @@ from tpmwire.errors import KeyFileError, TpmError
 from tpmwire.keyfile import IMPORTABLE, LOADABLE, KeyFile
 from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
-from tpmwire.parents import open_parent
+from tpmwire.parents import load, open_parent
 from tpmwire.softkeys import public_of, sensitive_of
 from tpmwire.templates import without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_PUBLIC_PARMS
@@ -75,6 +78,23 @@ def import_file(tpm: Tpm, keyfile: KeyFile, handle: int | None = None) -> KeyFil
         made = make_loadable(parent, keyfile).replace(parent=handle, rsa_parent=rsa)
         with parent.load(made.private, made.public):
             return made
+
+
+@contextmanager
+def loaded(tpm: Tpm, keyfile: KeyFile) -> Iterator[LoadedObject]:
+    """Load the key of a file for a `with` block; that of an importable file is imported first.
+
+    KeyFileError or TpmError tells why it cannot be loaded.
+    """
+    name = keyfile.parent_name
+    with open_parent(tpm, keyfile.parent, rsa=keyfile.rsa_parent, name=name) as parent:
+        file = make_loadable(parent, keyfile) if keyfile.kind == IMPORTABLE else keyfile
+        if name:
+            key = load(tpm, parent, file.private, file.public, parent_name=name)
+        else:
+            key = parent.load(file.private, file.public)
+        with key:
+            yield key
 
 
 def _blames_wrapping(error: TpmError) -> bool:

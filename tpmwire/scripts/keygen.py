@@ -15,6 +15,7 @@ from tpmwire.errors import TpmError
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent, parse_parent
 from tpmwire.scripts import console, files, importing, prompts
+from tpmwire.scripts import main as subcommands
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
@@ -42,7 +43,10 @@ exit codes: 0 made, 1 failed or interrupted, 2 wrong usage
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the script; the exit code."""
-    return console.run(PROGRAM, lambda: generate(_parser().parse_args(arguments)))
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["inspect"]:
+        return subcommands.main(given)
+    return console.run(PROGRAM, lambda: generate(_parser().parse_args(given)))
 
 
 def generate(options: argparse.Namespace) -> int:

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tpmwire.scripts.console import UserError
+
+NewPin = Callable[[], bytes]
+"""Finds the PIN of a new key, wherever the command line says; raises an Error if there is none."""
 
 _ASKING = threading.Lock()  # one question at a time
 
