@@ -9,8 +9,7 @@ import pytest
 from conftest import Swtpm, forgive, left_loaded, start_swtpm
 from softkeys import cipher, key_of, parent_of
 from ssh_fixtures import Home, need
-from test_keyfile_policy import AUTH_VALUE_PEM
-from test_keyfile_policy import PEMS as OTHERS
+from test_keyfile_policy import AUTH_VALUE_PEM, AUTHORIZE_PEM
 
 from tpmwire import policy, templates
 from tpmwire.attributes import TPMA_OBJECT
@@ -22,9 +21,11 @@ from tpmwire.names import object_name
 from tpmwire.policy import Policy
 from tpmwire.policy.bodies import write_policy
 from tpmwire.session import Entity
+from tpmwire.showing.keyfile import ways_out
 from tpmwire.softkeys import public_of
 from tpmwire.transport import connect
 
+OTHERS = (AUTH_VALUE_PEM, AUTHORIZE_PEM)
 ALG = TPM_ALG.SHA256
 FREE = TPMA_OBJECT.sign | TPMA_OBJECT.userWithAuth | TPMA_OBJECT.sensitiveDataOrigin
 FIXED = TPMA_OBJECT.fixedTPM | TPMA_OBJECT.fixedParent
@@ -111,7 +112,7 @@ def test_an_imported_key_is_told_as_what_it_is(live: Home):
     live.run("tpmwire-keygen", "-q", "-i", "id", "-N", "")
     words = sections(live.run("tpmwire", "inspect", "--load", "id.tpm"))
     assert words["origin"] == ["it came from outside: there may be copies of it"]
-    assert words["moves"] == ["never: it came here, but has no policy that could let it go on"]
+    assert words["moves"] == ["never: it has no policy, and without one nothing lets it go"]
     assert words["PIN"] == ["none: whoever has the file and the TPM uses it"]
     assert words["in this TPM"] == ["it loads"]
 
@@ -144,14 +145,16 @@ DUPLICATE = policy.CommandCode(TPM_CC.Duplicate)
 SELECT = policy.DuplicationSelect(NAME)
 OWNER = policy.Secret(Entity.permanent(TPM_RH.OWNER))
 SIGN = policy.CommandCode(TPM_CC.Sign)
-EITHER = policy.Or(Policy(SIGN, policy.AuthValue()), Policy(SELECT))
-MOVES: dict[str, tuple[tuple[Any, ...], str, list[str | None] | None]] = {
-    "none": ((), "never: it came here, but has no policy that could let it go on", []),
-    "anyone": ((DUPLICATE,), "to any parent, and out of every TPM, in clear, by whoever", [None]),
-    "owner": ((OWNER, DUPLICATE), "to any parent, and out of every TPM, in clear, if ", [None]),
-    "one": ((SELECT,), f"to the parent {NAME.hex()} and no other, by whoever", [NAME.hex()]),
+ANYWHERE = "to any parent, and out of every TPM, in clear"
+FREELY = f"{ANYWHERE}, by whoever can load it"
+ONLY_THERE = f"to the parent {NAME.hex()} and no other, by whoever can load it"
+OWNER_GIVES = "the secret of TPM_RH_OWNER is given"
+MOVES: dict[str, tuple[tuple[Any, ...], str, list[str | None]]] = {
+    "none": ((), "never: it has no policy, and without one nothing lets it go", []),
+    "anyone": ((DUPLICATE,), FREELY, [None]),
+    "owner": ((OWNER, DUPLICATE), f"{ANYWHERE}, if {OWNER_GIVES}", [None]),
     "sign": ((SIGN,), "never: its policy does not allow it", []),
-    "either": ((EITHER,), f"to the parent {NAME.hex()} and no other, by whoever", [NAME.hex()]),
+    "PIN": ((policy.AuthValue(),), "never: its policy does not allow it", []),
 }
 
 
@@ -159,9 +162,44 @@ MOVES: dict[str, tuple[tuple[Any, ...], str, list[str | None] | None]] = {
 def test_where_a_key_may_go(home: Home, case: str):
     steps, expected, names = MOVES[case]
     words, data = told(home, a_file(FREE, *steps))
-    assert words["moves"].startswith(expected)
+    assert words["moves"] == expected
     assert data["moves_to"] == names
-    assert "owner" in words["moves"] or case != "owner"
+
+
+@pytest.mark.parametrize("case", ["anyone", "owner"])
+def test_a_policy_that_others_give_their_keys_is_known_by_its_digest(home: Home, case: str):
+    steps, expected, names = MOVES[case]
+    words, data = told(home, a_file(FREE, *steps).with_policy(()))
+    assert words["moves"] == expected
+    assert words["policy"].endswith("the file does not tell it, but the digest is that of this")
+    assert (data["moves_to"], data["policy_problem"]) == (names, None)
+
+
+BRANCH = Policy(SIGN, policy.AuthValue())
+WAYS: dict[str, tuple[Policy, list[str]]] = {
+    "one parent": (Policy(SELECT), [ONLY_THERE]),
+    "or": (Policy(policy.Or(BRANCH, Policy(SELECT))), [ONLY_THERE]),
+    "behind or": (Policy(policy.Or(BRANCH, Policy(OWNER)), SELECT), [
+        f"to the parent {NAME.hex()} and no other, if the command is Sign; "
+        "the PIN of the object is proved",
+        f"to the parent {NAME.hex()} and no other, if {OWNER_GIVES}",
+    ]),
+    "both": (Policy(policy.Or(Policy(DUPLICATE), Policy(SELECT))), [FREELY, ONLY_THERE]),
+    "neither": (Policy(policy.Or(BRANCH, Policy(OWNER))), []),
+    "nothing": (Policy(), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WAYS)
+def test_the_ways_out_of_a_policy_are_those_that_say_so(case: str):
+    found, expected = WAYS[case]
+    assert [way.explain() for way in ways_out(found) or []] == expected
+
+
+def test_nothing_is_known_of_the_ways_that_others_may_approve():
+    authority = templates.ECC_SIGN.replace(unique=public_of(key_of("P-256", 1)).unique)
+    assert ways_out(Policy(policy.Authorize(authority))) is None
+    assert ways_out(Policy(policy.Or(BRANCH, Policy(policy.Authorize(authority))))) is None
 
 
 def test_of_a_policy_that_others_may_change_nothing_is_promised(home: Home):
@@ -172,7 +210,7 @@ def test_of_a_policy_that_others_may_change_nothing_is_promised(home: Home):
 
 
 def test_a_policy_that_the_file_does_not_tell_is_unknown(home: Home):
-    file = a_file(FREE, SELECT)
+    file = a_file(FREE, policy.PhysicalPresence(), DUPLICATE)
     silent, data = told(home, file.with_policy(()))
     assert silent["moves"].startswith("perhaps: that depends on its policy")
     assert file.public.authPolicy.hex() in silent["policy"]
@@ -180,7 +218,7 @@ def test_a_policy_that_the_file_does_not_tell_is_unknown(home: Home):
 
 
 def test_a_policy_that_is_not_the_key_s_is_told_to_be_none(home: Home):
-    file = a_file(FREE, SELECT)
+    file = a_file(FREE, policy.PhysicalPresence(), DUPLICATE)
     other = file.with_policy(*write_policy(Policy(SIGN), hash_alg=ALG))
     words, data = told(home, other)
     assert "this is NOT the policy of the key" in words["policy"]
@@ -280,6 +318,7 @@ def test_a_key_of_tpm2_tools_is_told_and_loads(live: Home):
     live.run("tpm2_flushcontext", "-t")
     live.run("tpm2_encodeobject", "-C", "0x40000001", "-u", "pub", "-r", "priv", "-o", "key.tpm")
     live.run("tpm2_flushcontext", "-t")
+    live.run("tpm2_flushcontext", "-l")  # it leaves a session behind
     live.run("tpmwire", "inspect", "--load", "key.tpm")
 
 

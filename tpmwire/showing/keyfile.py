@@ -5,7 +5,7 @@ the key, and does so again when it loads it; of others whoever has made the file
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.constants import TPM_CC
@@ -13,8 +13,20 @@ from tpmwire.errors import KeyFileError
 from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, LOADABLE, SEALED, KeyFile
 from tpmwire.names import object_name
 from tpmwire.parents import HIERARCHIES
-from tpmwire.policy import Authorize, AuthorizeNV, CommandCode, DuplicationSelect, Or, Path, Policy
+from tpmwire.policy import (
+    Authorize,
+    AuthorizeNV,
+    AuthValue,
+    CommandCode,
+    DuplicationSelect,
+    Or,
+    Path,
+    Policy,
+    Secret,
+)
+from tpmwire.policy.base import Step
 from tpmwire.policy.bodies import read_policy
+from tpmwire.session import Entity
 from tpmwire.showing.data import Data
 from tpmwire.showing.inventory import public_words
 from tpmwire.showing.words import flag_words
@@ -71,13 +83,12 @@ def keyfile_data(keyfile: KeyFile) -> dict[str, Any]:
 
 
 def policy_of(keyfile: KeyFile) -> tuple[Policy | None, str | None]:
-    """Find the policy that the file tells; if it does not tell that of the key, what is wrong."""
-    digest = keyfile.public.authPolicy
-    if not keyfile.has_policy and not digest:
-        return None, None
+    """Find the policy of the key, and what is to be said against what the file tells of it."""
+    digest, alg = keyfile.public.authPolicy, keyfile.public.nameAlg
     if not keyfile.has_policy:
-        return None, f"the file does not tell what has the digest {digest.hex()}"
-    alg = keyfile.public.nameAlg
+        usual = next((each for each in _USUAL if digest and each.digest(alg) == digest), None)
+        untold = f"the file does not tell what has the digest {digest.hex()}"
+        return usual, untold if digest and not usual else None
     try:
         policy = read_policy(keyfile.policy, keyfile.auth_policy, hash_alg=alg)
     except KeyFileError as error:
@@ -85,6 +96,15 @@ def policy_of(keyfile: KeyFile) -> tuple[Policy | None, str | None]:
     if policy.digest(alg) != digest:
         return policy, "this is NOT the policy of the key: the digest is another"
     return policy, None
+
+
+_BEFORE: tuple[tuple[Step, ...], ...] = (
+    (),
+    (AuthValue(),),
+    *((Secret(Entity.permanent(handle)),) for handle in HIERARCHIES.values()),
+)
+_USUAL = tuple(Policy(*before, CommandCode(TPM_CC.Duplicate)) for before in _BEFORE)
+"""Policies that others give their keys without telling them in the file; the digest tells them."""
 
 
 def _origin(attributes: int) -> str:
@@ -98,6 +118,55 @@ def _origin(attributes: int) -> str:
 # --- where it can go ---------------------------------------------------------------------------
 
 
+class WayOut(NamedTuple):
+    """A way through a policy on which TPM2_Duplicate is authorized.
+
+    `parent` is the Name of the only parent it leads to, or None if it leads anywhere, and out of
+    every TPM; `conditions` are what else has to hold, in words.
+    """
+
+    parent: bytes | None
+    conditions: tuple[str, ...]
+
+    def explain(self) -> str:
+        """Say it in words."""
+        whither = "to any parent, and out of every TPM, in clear"
+        if self.parent is not None:
+            whither = f"to the parent {self.parent.hex()} and no other"
+        conditions = "; ".join(self.conditions)
+        return f"{whither}, if {conditions}" if conditions else f"{whither}, by whoever can load it"
+
+
+def ways_out(policy: Policy) -> list[WayOut] | None:
+    """Find the ways on which a policy lets its key go; None if others may approve of more.
+
+    A way does so only if a step of it says so: TPM2_Duplicate wants that.  [Part 1, 19.2]
+    """
+    if _open_ended(policy):
+        return None
+    return [_way_out(path) for path in policy.paths() if any(map(_lets_go, path.steps))]
+
+
+def _way_out(path: Path) -> WayOut:
+    # What an Or wants stands on the path already.
+    others = (step for step in path.steps if not (_lets_go(step) or isinstance(step, Or)))
+    chosen = (step.newParentName for step in path.steps if isinstance(step, DuplicationSelect))
+    return WayOut(next(chosen, None), tuple(step.explain() for step in others))
+
+
+def _lets_go(step: Step) -> bool:
+    if isinstance(step, CommandCode):
+        return step.code == TPM_CC.Duplicate
+    return isinstance(step, DuplicationSelect)
+
+
+def _open_ended(policy: Policy) -> bool:
+    return any(
+        isinstance(step, Authorize | AuthorizeNV) or any(map(_open_ended, step.branches))
+        for step in policy.steps
+    )
+
+
 def _moves(keyfile: KeyFile) -> list[str]:
     fixed = keyfile.public.objectAttributes & _FIXED
     if fixed == _FIXED:
@@ -106,47 +175,14 @@ def _moves(keyfile: KeyFile) -> list[str]:
         bound = fixed == TPMA_OBJECT.fixedParent
         return ["only with its parent" if bound else "no TPM has a key with such attributes"]
     if not keyfile.public.authPolicy:
-        return ["never: it came here, but has no policy that could let it go on"]
+        return ["never: it has no policy, and without one nothing lets it go"]
     policy, problem = policy_of(keyfile)
     if policy is None or problem:
         return ["perhaps: that depends on its policy, which the file does not tell"]
-    ways = [_destination(path) for path in _ways_out(policy)]
-    if _open_ended(policy):
-        return [*ways, "perhaps: whoever may approve other policies for it may let it go"]
-    return ways or ["never: its policy does not allow it"]
-
-
-def _destination(path: Path) -> str:
-    chosen = next((step for step in path.steps if isinstance(step, DuplicationSelect)), None)
-    others = [step.explain() for step in path.steps if not isinstance(step, _ABOUT_MOVING)]
-    if chosen:
-        whither = f"to the parent {chosen.newParentName.hex()} and no other"
-    else:
-        whither = "to any parent, and out of every TPM, in clear"
-    return f"{whither}, if {'; '.join(others)}" if others else f"{whither}, by whoever can load it"
-
-
-# What an Or wants stands on the path already.
-_ABOUT_MOVING = (CommandCode, DuplicationSelect, Or)
-
-
-def _ways_out(policy: Policy) -> list[Path]:
-    """Find the ways through a policy that authorize TPM2_Duplicate: the step that says so."""
-    return [path for path in policy.paths() if any(map(_lets_go, path.steps))]
-
-
-def _open_ended(policy: Policy) -> bool:
-    """Tell whether somebody may approve of other policies than those that are known."""
-    return any(
-        isinstance(step, Authorize | AuthorizeNV) or any(map(_open_ended, step.branches))
-        for step in policy.steps
-    )
-
-
-def _lets_go(step: object) -> bool:
-    if isinstance(step, CommandCode):
-        return step.code == TPM_CC.Duplicate
-    return isinstance(step, DuplicationSelect)
+    ways = ways_out(policy)
+    if ways is None:
+        return ["perhaps: whoever may approve of policies for it may let it go"]
+    return [way.explain() for way in ways] or ["never: its policy does not allow it"]
 
 
 def _destinations(keyfile: KeyFile) -> list[str | None] | None:
@@ -154,13 +190,10 @@ def _destinations(keyfile: KeyFile) -> list[str | None] | None:
     if keyfile.public.objectAttributes & _FIXED or not keyfile.public.authPolicy:
         return []
     policy, problem = policy_of(keyfile)
-    if policy is None or problem or _open_ended(policy):
+    ways = ways_out(policy) if policy and not problem else None
+    if ways is None:
         return None
-    found: list[str | None] = []
-    for path in _ways_out(policy):
-        chosen = [step for step in path.steps if isinstance(step, DuplicationSelect)]
-        found += [step.newParentName.hex() for step in chosen] or [None]
-    return found
+    return [None if way.parent is None else way.parent.hex() for way in ways]
 
 
 # --- who can use it ----------------------------------------------------------------------------
@@ -182,6 +215,8 @@ def _lockout(keyfile: KeyFile) -> str:
 
 def _policy_lines(keyfile: KeyFile) -> list[str]:
     policy, problem = policy_of(keyfile)
+    if policy and not keyfile.has_policy:
+        problem = "the file does not tell it, but the digest is that of this"
     return [*(policy.explain().splitlines() if policy else []), *filter(None, [problem])]
 
 
