@@ -1,27 +1,35 @@
 """Objects on their way to another parent: what a TPM takes in, and what it refuses."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from between import Between
-from conftest import Swtpm, left_loaded
+from conftest import Swtpm, forgive, left_loaded, start_swtpm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from softkeys import cipher, key_of
+from ssh_fixtures import need
 from test_duplication import DIGEST, check_signature, scheme_of
 
-from tpmwire import templates
+from tpmwire import policy, templates
+from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands import unpack_command
-from tpmwire.constants import TPM_CC, TPM_RC, TPM_RH
+from tpmwire.constants import TPM_ALG, TPM_CC, TPM_ECC, TPM_RC, TPM_RH, TPM_SE
 from tpmwire.crypto import PrivateKey
 from tpmwire.duplication import wrap
-from tpmwire.errors import EncodeError, TpmError
+from tpmwire.errors import EncodeError, PolicyError, TpmError
+from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
+from tpmwire.policy import Policy
+from tpmwire.session import Entity
+from tpmwire.signatures import verify
 from tpmwire.softkeys import public_of, sensitive_of
-from tpmwire.templates import NO_CIPHER
+from tpmwire.templates import AES_128_CFB, NO_CIPHER
 from tpmwire.transport import connect
-from tpmwire.types import TPMT_PUBLIC, TPMT_SYM_DEF_OBJECT
+from tpmwire.types import TPMS_SCHEME_HASH, TPMT_PUBLIC, TPMT_SIG_SCHEME, TPMT_SYM_DEF_OBJECT
 from tpmwire.wrapped import Wrapped
 
 PARENTS = {"ecc": templates.ECC_SRK, "rsa": templates.RSA_SRK}
@@ -153,3 +161,219 @@ def test_without_an_inner_wrapper_no_session_is_wanted(tpm: Tpm):
         _, public, made = wrapped_for(parent.public)
         assert parent.import_(public, made)
     assert between.codes == [TPM_CC.CreatePrimary, TPM_CC.Import, TPM_CC.FlushContext]
+
+
+# --- from TPM to TPM ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Swtpm]]:
+    """Three TPMs that know nothing of each other."""
+    need("swtpm")
+    started = [start_swtpm(tmp_path_factory.mktemp("swtpm")) for _ in range(3)]
+    yield started
+    for each in started:
+        each.process.kill()
+        each.process.wait()
+
+
+@pytest.fixture
+def tpms(machines: list[Swtpm]) -> Iterator[list[Tpm]]:
+    """The three of them, in which a test has to leave nothing loaded."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Tpm(connect(each.conf))) for each in machines]
+    assert [left_loaded(each) for each in machines] == [()] * 3
+
+
+FREE = TPMA_OBJECT.sign | TPMA_OBJECT.userWithAuth | TPMA_OBJECT.sensitiveDataOrigin
+OWNER = policy.Secret(Entity.permanent(TPM_RH.OWNER))
+DUPLICATE = policy.CommandCode(TPM_CC.Duplicate)
+MADE = {
+    "P-256": templates.ecc_sign(TPM_ECC.NIST_P256),
+    "P-384": templates.ecc_sign(TPM_ECC.NIST_P384),
+    "P-521": templates.ecc_sign(TPM_ECC.NIST_P521),
+    "RSA-2048": templates.rsa_sign(2048),
+}
+
+
+def only_to(public: TPMT_PUBLIC) -> Policy:
+    return Policy(policy.DuplicationSelect(object_name(public)))
+
+
+def movable(kind: str, how: Policy, attributes: TPMA_OBJECT = FREE) -> TPMT_PUBLIC:
+    """A template for a key that this policy lets go."""
+    return MADE[kind].replace(objectAttributes=attributes, authPolicy=how.digest(TPM_ALG.SHA256))
+
+
+def sent(
+    tpm: Tpm,
+    key: LoadedObject,
+    to: TPMT_PUBLIC,
+    how: Policy,
+    symmetric: TPMT_SYM_DEF_OBJECT = AES_128_CFB,
+) -> Wrapped:
+    """Duplicate a key for a parent that is known by its public area only."""
+    with (
+        tpm.load_external(to) as new_parent,
+        tpm.session(TPM_SE.POLICY, salt_key=key.salt_key) as session,
+    ):
+        for_this = (
+            replace(step, objectName=key.name)
+            if isinstance(step, policy.DuplicationSelect)
+            else step
+            for step in how.steps
+        )
+        Policy(*for_this).satisfy(tpm, session)
+        return key.duplicate(new_parent, session, symmetric)
+
+
+def signs(key: LoadedObject, public: TPMT_PUBLIC) -> None:
+    """Let the key sign, and `verify` do so by the public area that the first TPM told."""
+    alg = TPM_ALG.RSASSA if public.type == TPM_ALG.RSA else TPM_ALG.ECDSA
+    scheme = TPMT_SIG_SCHEME(scheme=alg, details=TPMS_SCHEME_HASH(hashAlg=TPM_ALG.SHA256))
+    verify(public, b"to be signed", key.sign(DIGEST, scheme))
+
+
+def public_of_parent(tpm: Tpm, template: TPMT_PUBLIC) -> TPMT_PUBLIC:
+    with tpm.create_primary(template) as parent:
+        return parent.public
+
+
+@pytest.mark.parametrize(
+    "inner", [NO_CIPHER, AES_128_CFB, cipher(bits=256)], ids=["outer", "128", "256"]
+)
+@pytest.mark.parametrize("pin", [b"", b"1234"], ids=["no pin", "pin"])
+@pytest.mark.parametrize("kind", MADE)
+@each_parent
+def test_a_key_goes_from_tpm_to_tpm_and_signs_in_both(
+    template: TPMT_PUBLIC, kind: str, pin: bytes, inner: TPMT_SYM_DEF_OBJECT, tpms: list[Tpm]
+):
+    here, there, _ = tpms
+    to = public_of_parent(there, template)
+    with here.create_primary(templates.ECC_SRK) as srk:
+        made = srk.create(movable(kind, only_to(to)), pin)
+        public = made.outPublic
+        with srk.load(made.outPrivate, public, pin) as key:
+            wrapped = sent(here, key, to, only_to(to), inner)
+            signs(key, public)
+    with there.create_primary(template) as parent:
+        with parent.load(parent.import_(public, wrapped), public, pin) as key:
+            signs(key, public)
+        with parent.load(parent.import_(public, wrapped), public, b"4321") as key:
+            if pin:
+                with pytest.raises(TpmError) as caught:
+                    signs(key, public)
+                assert caught.value.code == TPM_RC.AUTH_FAIL
+    forgive(there)
+
+
+@pytest.mark.parametrize("inner", [NO_CIPHER, AES_128_CFB], ids=["outer", "both"])
+@each_parent
+def test_a_parent_between_rewraps_what_it_cannot_use(
+    template: TPMT_PUBLIC, inner: TPMT_SYM_DEF_OBJECT, tpms: list[Tpm]
+):
+    first, between, last = tpms
+    how = Policy(OWNER, DUPLICATE)
+    by, to = public_of_parent(between, templates.ECC_SRK), public_of_parent(last, template)
+    with first.create_primary(templates.ECC_SRK) as srk:
+        made = srk.create(movable("P-256", how), b"1234")
+        public, name = made.outPublic, object_name(made.outPublic)
+        with srk.load(made.outPrivate, public, b"1234") as key:
+            wrapped = sent(first, key, by, how, inner)
+    with between.create_primary(templates.ECC_SRK) as old, between.load_external(to) as new:
+        again = old.rewrap(wrapped, name, new)
+        with pytest.raises(TpmError) as caught:
+            old.rewrap(again, name, new)
+        assert caught.value.code in NOT_MINE
+    assert again.duplicate != wrapped.duplicate
+    assert again.encryption_key == wrapped.encryption_key
+    with last.create_primary(template) as parent:
+        assert refused(parent, public, wrapped) in (*NOT_MINE, TPM_RC.SIZE, TPM_RC.ECC_POINT)
+        with parent.load(parent.import_(public, again), public, b"1234") as key:
+            signs(key, public)
+
+
+def test_an_object_without_an_outer_wrapper_is_not_rewrapped(tpm: Tpm):
+    with tpm.create_primary(templates.ECC_SRK) as parent:
+        _, public, made = wrapped_for(None, cipher())
+        with pytest.raises(EncodeError, match="no outer wrapper"):
+            parent.rewrap(made, object_name(public), parent)
+
+
+def goes(here: Tpm, template: TPMT_PUBLIC, to: TPMT_PUBLIC, how: Policy,
+         symmetric: TPMT_SYM_DEF_OBJECT = AES_128_CFB) -> int:  # fmt: skip
+    """The response code with which a TPM refuses to let a key go."""
+    with here.create_primary(templates.ECC_SRK) as srk:
+        made = srk.create(template)
+        with (
+            srk.load(made.outPrivate, made.outPublic) as key,
+            pytest.raises((TpmError, PolicyError)) as caught,
+        ):
+            sent(here, key, to, how, symmetric)
+    return caught.value.code if isinstance(caught.value, TpmError) else -1
+
+
+def test_a_key_goes_only_to_the_parent_that_its_policy_names(tpms: list[Tpm]):
+    here, there, _ = tpms
+    to = public_of_parent(there, templates.ECC_SRK)
+    other = public_of_parent(there, templates.RSA_SRK)
+    assert goes(here, movable("P-256", only_to(to)), other, only_to(to)) == TPM_RC.POLICY_FAIL
+    assert goes(here, movable("P-256", only_to(to)), other, only_to(other)) == TPM_RC.POLICY_FAIL
+
+
+def test_a_key_of_the_owner_goes_with_the_owner_s_password_only(tpms: list[Tpm]):
+    here, there, _ = tpms
+    to, how = public_of_parent(there, templates.ECC_SRK), Policy(OWNER, DUPLICATE)
+    wrong = Policy(policy.Secret(Entity.permanent(TPM_RH.OWNER, b"wrong")), DUPLICATE)
+    assert goes(here, movable("P-256", how), to, wrong) == -1
+    assert goes(here, movable("P-256", how), to, Policy(DUPLICATE)) == TPM_RC.POLICY_FAIL
+
+
+def test_a_fixed_key_goes_nowhere(tpms: list[Tpm]):
+    here, there, _ = tpms
+    to, how = public_of_parent(there, templates.ECC_SRK), Policy(DUPLICATE)
+    fixed = movable("P-256", how, templates.ECC_SIGN.objectAttributes)
+    assert goes(here, fixed, to, how) == TPM_RC.ATTRIBUTES
+
+
+def test_a_key_that_wants_both_wrappers_does_not_go_with_one(tpms: list[Tpm]):
+    here, there, _ = tpms
+    to = public_of_parent(there, templates.ECC_SRK)
+    how = only_to(to)
+    wary = movable("P-256", how, FREE | TPMA_OBJECT.encryptedDuplication)
+    assert goes(here, wary, to, how, NO_CIPHER) == TPM_RC.SYMMETRIC
+
+
+def test_a_key_that_came_to_its_parent_goes_no_further(tpms: list[Tpm]):
+    here, there, elsewhere = tpms
+    to = public_of_parent(there, templates.ECC_SRK)
+    further = public_of_parent(elsewhere, templates.ECC_SRK)
+    with here.create_primary(templates.ECC_SRK) as srk:
+        made = srk.create(movable("P-256", only_to(to)))
+        with srk.load(made.outPrivate, made.outPublic) as key:
+            wrapped = sent(here, key, to, only_to(to))
+    with there.create_primary(templates.ECC_SRK) as parent:
+        private = parent.import_(made.outPublic, wrapped)
+        with parent.load(private, made.outPublic) as key, pytest.raises(TpmError) as caught:
+            sent(there, key, further, only_to(further))
+    assert caught.value.code == TPM_RC.POLICY_FAIL
+
+
+def test_the_key_of_the_inner_wrapper_is_hidden_or_not_asked_for(tpms: list[Tpm]):
+    here, there, _ = tpms
+    to = public_of_parent(there, templates.ECC_SRK)
+    between = Between(here._transport)
+    listened = Tpm(between)
+    with listened.create_primary(templates.ECC_SRK) as srk:
+        made = srk.create(movable("P-256", only_to(to)))
+        with srk.load(made.outPrivate, made.outPublic) as key:
+            wrapped = sent(listened, key, to, only_to(to))
+            with (
+                listened.load_external(to) as parent,
+                listened.session(TPM_SE.POLICY) as session,
+                pytest.raises(EncodeError, match="neither salted nor bound"),
+            ):
+                key.duplicate(parent, session)
+    assert len(wrapped.encryption_key) == 16
+    assert wrapped.encryption_key not in b"".join(between.sent + between.received)
+    assert between.codes.count(TPM_CC.Duplicate) == 1

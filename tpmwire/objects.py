@@ -1,21 +1,28 @@
 """Loaded objects: their handle, public area, Name and authorization, flushed on every way out."""
 
 import enum
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
-from tpmwire.commands.duplication import Import
+from tpmwire.commands.duplication import Duplicate, Import, Rewrap
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
 from tpmwire.commands.signing import KEY_SCHEME, Sign
 from tpmwire.constants import TPM_ALG, TPM_HT
 from tpmwire.errors import DecodeError, EncodeError, Error, SessionError, TpmError
 from tpmwire.lockout import explain
 from tpmwire.names import nv_name, object_name
-from tpmwire.session import SaltKey, Session
-from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
+from tpmwire.session import HmacSession, SaltKey, Session
+from tpmwire.templates import AES_128_CFB
+from tpmwire.types.algorithms import (
+    TPMS_SENSITIVE_CREATE,
+    TPMT_SIG_SCHEME,
+    TPMT_SIGNATURE,
+    TPMT_SYM_DEF_OBJECT,
+)
 from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC
 from tpmwire.wrapped import Wrapped
@@ -154,6 +161,46 @@ class LoadedObject:
             symmetricAlg=wrapped.symmetric,
         )
         return self.execute(command, secret=bool(wrapped.encryption_key)).outPrivate
+
+    def duplicate(
+        self,
+        new_parent: "LoadedObject",
+        session: HmacSession,
+        symmetric: TPMT_SYM_DEF_OBJECT = AES_128_CFB,
+    ) -> Wrapped:
+        """Wrap this object for another parent, whose public area at least is loaded in this TPM.
+
+        `session` is a policy session in which the object's policy is met; it ends with this.  By
+        `symmetric` there is an inner wrapper, too, whose key travels encrypted: EncodeError if the
+        session is not salted.  NO_CIPHER stands for none.  [Part 3, 13.1]
+        """
+        inner = symmetric.algorithm != TPM_ALG.NULL
+        command = Duplicate(
+            objectHandle=self,
+            newParentHandle=new_parent,
+            encryptionKeyIn=b"",
+            symmetricAlg=symmetric,
+        )
+        made = self._tpm.execute(command, session.use(encrypt=inner, last=True))
+        return Wrapped(made.duplicate, made.outSymSeed, made.encryptionKeyOut, symmetric)
+
+    def rewrap(self, wrapped: Wrapped, name: bytes, new_parent: "LoadedObject") -> Wrapped:
+        """Wrap for another parent what was wrapped for this key; `name` is that of the object.
+
+        Nothing is loaded, no policy is asked, and an inner wrapper stays closed.  EncodeError if
+        there is no outer one.  [Part 3, 13.2]
+        """
+        if not wrapped.encrypted_secret:
+            raise EncodeError("it has no outer wrapper that could be changed", "Rewrap")
+        command = Rewrap(
+            oldParent=self,
+            newParent=new_parent,
+            inDuplicate=wrapped.duplicate,
+            name=name,
+            inSymSeed=wrapped.encrypted_secret,
+        )
+        made = self.execute(command)
+        return replace(wrapped, duplicate=made.outDuplicate, encrypted_secret=made.outSymSeed)
 
     def sign(self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME) -> TPMT_SIGNATURE:
         """Sign a digest, by `scheme` where the key is not bound to one."""
