@@ -330,6 +330,7 @@ def test_what_is_wrapped_for_a_key_is_the_key_for_whoever_has_that(
     file = KeyFile.from_pem(make_importable(key, parent, pin=pin).to_pem())
     sensitive = unwrap(Wrapped(file.private, file.secret), file.public, parent, private)
     assert sensitive.authValue == pin
+    assert sensitive.sensitive[:16] not in file.to_der()
     assert secrets(private_key_of(sensitive, file.public)) == secrets(key)
 
 

@@ -49,7 +49,7 @@ def read_public_key(data: bytes) -> PublicKey:
     except (ValueError, UnsupportedAlgorithm):
         raise KeyFileError("no public key that could be read in it") from None
     if not isinstance(key, PublicKey):
-        raise KeyFileError(f"no TPM has an {_kind(key)} key")
+        raise KeyFileError(f"no TPM has {_kind(key)} keys")
     return key
 
 
@@ -67,7 +67,7 @@ def write_public_key(public: TPMT_PUBLIC) -> str:
 
 def _usable(key: PrivateKeyTypes | serialization.SSHPrivateKeyTypes) -> PrivateKey:
     if not isinstance(key, PrivateKey):
-        raise KeyFileError(f"no TPM has an {_kind(key)} key: only RSA and ECDSA keys can move in")
+        raise KeyFileError(f"no TPM has {_kind(key)} keys, only RSA and ECDSA")
     return key
 
 

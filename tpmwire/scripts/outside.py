@@ -41,7 +41,7 @@ def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
     try:
         outside = look_at(data)
         if outside and not outside.key_type.startswith(("ecdsa-sha2-", "ssh-rsa")):
-            raise UserError(f"{path}: no TPM has an {outside.key_type} key, only RSA and ECDSA")
+            raise UserError(f"{path}: no TPM has {outside.key_type} keys, only RSA and ECDSA")
         key = _decrypted(path, data, passphrase_fd)
         public = public_of(key)
         sensitive_of(key)
