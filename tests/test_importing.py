@@ -420,7 +420,7 @@ def test_no_octet_of_the_private_key_is_in_a_file_a_message_or_on_the_way(
     seen = [
         sent,
         (home.path / "rec.pcapng").read_bytes(),
-        (home.path / "new.tpm").read_bytes(),
+        keyfile(home, "new.tpm").to_der(),
         (done.stdout + done.stderr).encode(),
     ]
     assert b"\x00\x00\x01\x56" in sent  # TPM2_Import
