@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Swtpm, forgive, left_loaded
@@ -15,9 +16,12 @@ from tpmwire.client import Tpm
 from tpmwire.commands import EvictControl
 from tpmwire.constants import TPM_RH
 from tpmwire.keyfile import LOADABLE, KeyFile
+from tpmwire.objects import LoadedObject
+from tpmwire.scripts import keygen
 from tpmwire.templates import RSA_SRK
 from tpmwire.traces import read_exchanges
 from tpmwire.transport import connect
+from tpmwire.types import TPMT_SIGNATURE
 
 PIN, PASSPHRASE = "1234", "correct horse"
 KEYGEN = "tpmwire-keygen"
@@ -389,6 +393,22 @@ def test_a_key_file_of_this_tpm_is_in_it_already(home: Home):
 def test_what_makes_no_sense_is_wrong_usage(home: Home, arguments: tuple[str, ...]):
     made(home)
     assert home.attempt(KEYGEN, "-N", "", *arguments).returncode == 2
+
+
+def test_nothing_is_written_if_the_tpm_does_not_sign_with_the_key_as_it_should(
+    home: Home, swtpm: Swtpm, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    made(home)
+    honest = LoadedObject.sign
+
+    def of_something_else(key: LoadedObject, digest: bytes, *rest: Any) -> TPMT_SIGNATURE:
+        return honest(key, bytes(len(digest)), *rest)
+
+    monkeypatch.setattr(LoadedObject, "sign", of_something_else)
+    path = str(home.path / "id")
+    assert keygen.main(["-q", "-i", path, "-N", PIN, "--tpm", swtpm.conf]) == 1
+    assert "does not sign in the TPM as it should" in capsys.readouterr().err
+    assert not (home.path / "id.tpm").exists()
 
 
 # --- nothing private gets out ------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, forgive, left_loaded, start_swtpm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from softkeys import KINDS, cipher, key_of, parent_of
@@ -17,10 +18,11 @@ from test_duplication import DIGEST, check_signature, scheme_of
 from test_importing import KEYGEN, PIN, fingerprint, keyfile, made, signs
 
 from tpmwire import templates
+from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG, TPM_RH
 from tpmwire.crypto import PrivateKey
-from tpmwire.duplication import unwrap
+from tpmwire.duplication import unwrap, wrap
 from tpmwire.errors import KeyFileError
 from tpmwire.importable import make_importable, make_loadable
 from tpmwire.keyfile import IMPORTABLE, LOADABLE, KeyFile
@@ -28,7 +30,7 @@ from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject, is_storage
 from tpmwire.parentfile import read_parent, write_parent
 from tpmwire.parents import load, open_parent
-from tpmwire.softkeys import private_key_of, public_of
+from tpmwire.softkeys import private_key_of, public_of, sensitive_of
 from tpmwire.transport import connect
 from tpmwire.types import TPMT_PUBLIC
 from tpmwire.wrapped import Wrapped
@@ -286,6 +288,22 @@ def encoded(home: Home, parent: str) -> None:
     body = base64.encodebytes((home.path / "der").read_bytes()).decode()
     label = "TSS2 PRIVATE KEY"
     home.write("sent.tpm", f"-----BEGIN {label}-----\n{body}-----END {label}-----\n")
+
+
+def test_what_is_wrapped_as_ssh_tpm_keygen_does_it_is_imported(home: Home, swtpm: Swtpm):
+    """Its keys decrypt, too, wherever they come from, and its files have a description."""
+    attributes = TPMA_OBJECT.sign | TPMA_OBJECT.decrypt | TPMA_OBJECT.userWithAuth
+    key = key_of("P-256")
+    public = public_of(key, attributes)
+    with Tpm(connect(swtpm.conf)) as tpm, open_parent(tpm, TPM_RH.OWNER) as opened:
+        made = wrap(sensitive_of(key), public, opened.public)
+    file = KeyFile(public, made.duplicate, kind=IMPORTABLE, description="ada", empty_auth=True)
+    home.write("sent.tpm", file.with_secret(made.encrypted_secret).to_pem())
+    home.run(KEYGEN, "-q", "-i", "sent.tpm", "-f", "id")
+    openssh = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert (home.path / "id.pub").read_text() == f"{openssh} ada\n"
+    assert keyfile(home).description == "ada"
+    assert signs(home, "id.tpm")
 
 
 # --- the library -------------------------------------------------------------------------------

@@ -66,28 +66,31 @@ def make_loadable(parent: LoadedObject, keyfile: KeyFile) -> KeyFile:
     return keyfile.with_secret(b"").replace(**changes)
 
 
-def import_file(tpm: Tpm, keyfile: KeyFile, handle: int | None = None) -> KeyFile:
+def import_file(
+    tpm: Tpm, keyfile: KeyFile, handle: int | None = None, auth: bytes = b""
+) -> KeyFile:
     """Turn an importable file into a loadable one, under the parent that it names, or another.
 
-    It is loaded once, to see that it can be.  Raises KeyFileError and TpmError as `make_loadable`
-    and `open_parent` do.
+    `auth` is the authorization of the parent, as in `open_parent`.  The key is loaded once, to see
+    that it can be.  Raises KeyFileError and TpmError as `make_loadable` and `open_parent` do.
     """
     handle = keyfile.parent if handle is None else handle
     rsa = keyfile.rsa_parent and handle == keyfile.parent
-    with open_parent(tpm, handle, rsa=rsa, name=keyfile.parent_name) as parent:
+    with open_parent(tpm, handle, rsa=rsa, auth=auth, name=keyfile.parent_name) as parent:
         made = make_loadable(parent, keyfile).replace(parent=handle, rsa_parent=rsa)
         with parent.load(made.private, made.public):
             return made
 
 
 @contextmanager
-def loaded(tpm: Tpm, keyfile: KeyFile) -> Iterator[LoadedObject]:
+def loaded(tpm: Tpm, keyfile: KeyFile, auth: bytes = b"") -> Iterator[LoadedObject]:
     """Load the key of a file for a `with` block; that of an importable file is imported first.
 
-    KeyFileError or TpmError tells why it cannot be loaded.
+    `auth` is the authorization of the parent, as in `open_parent`.  KeyFileError or TpmError tells
+    why it cannot be loaded.
     """
     name = keyfile.parent_name
-    with open_parent(tpm, keyfile.parent, rsa=keyfile.rsa_parent, name=name) as parent:
+    with open_parent(tpm, keyfile.parent, rsa=keyfile.rsa_parent, auth=auth, name=name) as parent:
         file = make_loadable(parent, keyfile) if keyfile.kind == IMPORTABLE else keyfile
         if name:
             key = load(tpm, parent, file.private, file.public, parent_name=name)
