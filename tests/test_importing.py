@@ -249,16 +249,20 @@ def test_after_three_wrong_passphrases_nothing_is_made(home: Home):
 
 def test_the_passphrase_comes_from_a_descriptor(home: Home):
     made(home, "-t", "ecdsa", "-m", "PEM", passphrase=PASSPHRASE)
-    script = 'tpmwire-keygen -q -i id -N "" --passphrase-fd 5 5<passphrase'
-    home.write("passphrase", PASSPHRASE + "\nrest\n")
-    home.run("sh", "-c", script)
+    home.write("lines", f"{PASSPHRASE}\nrest\n")
+    script = "tpmwire-keygen -q -i id -N '' --passphrase-fd 5"
+    assert home.run("sh", "-c", f"exec 5<lines; {script}; cat <&5") == "rest\n"
     assert signs(home, "id.tpm")
-    home.write("passphrase", "wrong\n")
-    said = home.refuses("sh", "-c", script.replace("-i id", "-f new -i id"))
-    assert "id: the passphrase is wrong" in said
-    assert "--passphrase-fd 5: Bad file descriptor" in home.refuses(
-        "sh", "-c", script.split("5<")[0]
-    )
+
+
+def test_a_descriptor_that_gives_no_passphrase_is_told(home: Home):
+    made(home, "-t", "ecdsa", "-m", "PEM", passphrase=PASSPHRASE)
+    home.write("lines", "wrong\n")
+    script = "tpmwire-keygen -q -i id -N '' --passphrase-fd 5"
+    assert "id: the passphrase is wrong" in home.refuses("sh", "-c", f"{script} 5<lines")
+    assert "--passphrase-fd 5: Bad file descriptor" in home.refuses("sh", "-c", script)
+    negative = script.replace(" 5", " -5")
+    assert "--passphrase-fd -5: no descriptor" in home.refuses("sh", "-c", negative)
 
 
 def test_the_user_is_told_that_the_old_file_still_is_the_key(home: Home):

@@ -1,6 +1,5 @@
 """A private key of another program: its file, its passphrase, its comment."""
 
-import os
 from dataclasses import dataclass
 
 from tpmwire.crypto import PrivateKey
@@ -15,6 +14,7 @@ from tpmwire.types.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
 
 TRIES = 3  # how often a passphrase is asked for
 MAX_FILE = 1 << 20
+_MOST = 4096  # octets of a passphrase
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def _asked(path: str, data: bytes) -> PrivateKey:
 def _line(descriptor: int) -> bytes:
     """Read a line from a descriptor that another program has left open for us."""
     try:
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.readline(MAX_FILE).removesuffix(b"\n")
+        # Unbuffered, so that what comes after the line is left for whoever reads on.
+        with open(descriptor, "rb", 0, closefd=False) as file:
+            return file.readline(_MOST).removesuffix(b"\n").removesuffix(b"\r")
     except (OSError, ValueError) as error:
         reason = console.explain(error) if isinstance(error, OSError) else "no descriptor"
         raise UserError(f"--passphrase-fd {descriptor}: {reason}") from None
