@@ -7,23 +7,29 @@ from contextlib import suppress
 import pytest
 from between import FAULTS, Between, Meddle, Send, only_at, shorten
 from conftest import Swtpm, handles, left_loaded
+from softkeys import cipher, key_of, parent_of
 from test_client import ECC_PUBLIC, ECC_SENSITIVE, ECDSA
 from test_interposer import NO_DA, PIN, SEALED, SRK
 
 from tpmwire import templates
+from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands import (
     EvictControl,
     GetRandom,
     HashSequenceStart,
+    PolicyCommandCode,
     PolicyPCR,
     SequenceComplete,
     Sign,
     StartAuthSession,
 )
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_RH, TPM_SE
+from tpmwire.duplication import unwrap, wrap
 from tpmwire.errors import Error
+from tpmwire.policy import CommandCode, Policy
 from tpmwire.session import SessionStart
+from tpmwire.softkeys import SIGNS, public_of, sensitive_of
 from tpmwire.transport import connect
 
 
@@ -93,7 +99,30 @@ def outside(tpm: Tpm, step: Step) -> None:
     tpm.execute(SequenceComplete(sequenceHandle=begun, buffer=b"data"))
 
 
-SCENARIOS = [keys, data, sessions, outside]
+def moving(tpm: Tpm, step: Step) -> None:
+    """Take in a key with both wrappers, and let one go to a parent that is elsewhere."""
+    srk, key = tpm.persistent(SRK), key_of("P-256")
+    there = parent_of(key_of("P-256", 1), cipher())
+    public = public_of(key, SIGNS | TPMA_OBJECT.noDA).replace(authPolicy=LEAVE.digest(SHA256))
+    made = wrap(sensitive_of(key, PIN), public, srk.public, cipher())
+    step()
+    private = srk.import_(public, made)
+    step()
+    with srk.load(private, public, PIN) as loaded, tpm.load_external(there) as parent:
+        step()
+        with tpm.session(TPM_SE.POLICY, salt_key=srk) as session:
+            step()
+            tpm.execute(PolicyCommandCode(policySession=session.handle, code=TPM_CC.Duplicate))
+            gone = loaded.duplicate(parent, session)
+            step()
+    assert unwrap(gone, public, there, key_of("P-256", 1)).authValue.rstrip(b"\0") == PIN
+
+
+SHA256 = TPM_ALG.SHA256
+LEAVE = Policy(CommandCode(TPM_CC.Duplicate))
+
+# In the last one the handle of a sequence gets lost, which then takes its room.
+SCENARIOS = [keys, data, sessions, moving, outside]
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda value: value.__name__)
 Scenario = Callable[[Tpm, Step], None]
 

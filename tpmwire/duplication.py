@@ -12,7 +12,7 @@ encrypts once only.  The HMAC is verified before anything is decrypted.
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from tpmwire.attributes import TPMA_OBJECT
@@ -29,8 +29,9 @@ from tpmwire.digests import digest, digest_size, equal, hmac, kdfa
 from tpmwire.errors import DecodeError, EncodeError
 from tpmwire.names import object_name
 from tpmwire.objects import is_storage
-from tpmwire.softkeys import NO_CIPHER, check_binding
+from tpmwire.softkeys import check_binding
 from tpmwire.structure import Structure, secret
+from tpmwire.templates import NO_CIPHER
 from tpmwire.types.algorithms import TPMT_SYM_DEF_OBJECT
 from tpmwire.types.objects import (
     TPM2B_SENSITIVE,
@@ -41,6 +42,7 @@ from tpmwire.types.objects import (
 )
 from tpmwire.types.structures import TPM2B_DIGEST
 from tpmwire.wire import Rest
+from tpmwire.wrapped import Wrapped
 
 
 class _Wrapper(Structure):
@@ -67,20 +69,6 @@ class Credential:
 
     id_object: bytes
     encrypted_secret: bytes
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """An object on its way to another parent; for TPM2_Import, or from TPM2_Duplicate.
-
-    Without an outer wrapper there is no `encrypted_secret`, without an inner one `symmetric` is of
-    TPM_ALG_NULL and there is no `encryption_key`.  Without both, `duplicate` is in clear.
-    """
-
-    duplicate: bytes = field(repr=False)
-    encrypted_secret: bytes = b""
-    encryption_key: bytes = field(default=b"", repr=False)
-    symmetric: TPMT_SYM_DEF_OBJECT = NO_CIPHER
 
 
 # --- credentials [Part 1, 24] ------------------------------------------------------------------

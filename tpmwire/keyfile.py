@@ -39,6 +39,7 @@ from tpmwire.constants import TPM_RH
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError
 from tpmwire.policy.bodies import Alternative, Body
 from tpmwire.structure import Structure
+from tpmwire.types.algorithms import TPM2B_ENCRYPTED_SECRET
 from tpmwire.types.base import TPM_HANDLE
 from tpmwire.types.objects import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMT_PUBLIC
 
@@ -51,7 +52,7 @@ LABEL = "TSS2 PRIVATE KEY"
 _PARENT_NAME = "Parent-Name"
 _BEGIN, _END = f"-----BEGIN {LABEL}-----".encode(), f"-----END {LABEL}-----".encode()
 
-_EMPTY_AUTH, _POLICY, _AUTH_POLICY, _DESCRIPTION, _RSA_PARENT = 0xA0, 0xA1, 0xA3, 0xA4, 0xA5
+_EMPTY_AUTH, _POLICY, _SECRET, _AUTH_POLICY, _DESCRIPTION, _RSA_PARENT = range(0xA0, 0xA6)
 _OID, _INTEGER, _OCTET_STRING, _BOOLEAN = 0x06, 0x02, 0x04, 0x01
 
 
@@ -93,6 +94,11 @@ class _Policies:
 
 
 @asn1.sequence
+class _Secret:
+    secret: Annotated[bytes | None, asn1.Explicit(2)]
+
+
+@asn1.sequence
 class _Required:
     parent: int
     pubkey: bytes
@@ -109,6 +115,10 @@ class _Public(Structure):
 
 class _Private(Structure):
     value: TPM2B_PRIVATE
+
+
+class _EncryptedSecret(Structure):
+    value: TPM2B_ENCRYPTED_SECRET
 
 
 @dataclass(frozen=True)
@@ -234,7 +244,28 @@ class KeyFile:
             authPolicy=[_AuthPolicy(name=name, policy=_entries(b)) for name, b in alternatives]
             or None,
         )
-        others = [other for other in self.others if other[0] not in (_POLICY, _AUTH_POLICY)]
+        return self._with_others((_POLICY, _AUTH_POLICY), told)
+
+    @property
+    def secret(self) -> bytes:
+        """What tells the parent the seed of an importable key's wrapper; empty if nothing does.
+
+        KeyFileError if it is malformed.
+        """
+        told = [asn1.decode_der(asn1.TLV, other) for other in self.others if other[0] == _SECRET]
+        try:
+            octets = asn1.decode_der(_Secret, _joined(told)).secret
+            return b"" if octets is None else _EncryptedSecret.unpack(octets).value
+        except (ValueError, DecodeError):
+            raise KeyFileError(f"the secret in the {LABEL} is malformed") from None
+
+    def with_secret(self, secret: bytes) -> Self:
+        """Make a copy with another secret, or none."""
+        told = _Secret(secret=_EncryptedSecret(value=secret).pack() if secret else None)
+        return self._with_others((_SECRET,), told)
+
+    def _with_others(self, tags: Sequence[int], told: object) -> Self:
+        others = [other for other in self.others if other[0] not in tags]
         written = (asn1.encode_der(element) for element in _parted(asn1.encode_der(told)))
         return self.replace(others=tuple(sorted((*others, *written), key=_der_order)))
 

@@ -1,6 +1,7 @@
 """Loaded objects: their handle, public area, Name and authorization, flushed on every way out."""
 
 import enum
+from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
@@ -8,15 +9,24 @@ from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.authorization import SaltKey, Session
 from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
+from tpmwire.commands.duplication import Duplicate, Import, Rewrap
 from tpmwire.commands.object import Create, CreateResponse, Load, ObjectChangeAuth, Unseal
 from tpmwire.commands.signing import KEY_SCHEME, Sign
 from tpmwire.constants import TPM_ALG, TPM_HT
-from tpmwire.errors import DecodeError, Error, SessionError, TpmError
+from tpmwire.errors import DecodeError, EncodeError, Error, SessionError, TpmError
 from tpmwire.lockout import explain
 from tpmwire.names import nv_name, object_name
-from tpmwire.types.algorithms import TPMS_SENSITIVE_CREATE, TPMT_SIG_SCHEME, TPMT_SIGNATURE
+from tpmwire.session import HmacSession
+from tpmwire.templates import AES_128_CFB
+from tpmwire.types.algorithms import (
+    TPMS_SENSITIVE_CREATE,
+    TPMT_SIG_SCHEME,
+    TPMT_SIGNATURE,
+    TPMT_SYM_DEF_OBJECT,
+)
 from tpmwire.types.nv import TPMS_NV_PUBLIC
 from tpmwire.types.objects import TPMT_PUBLIC
+from tpmwire.wrapped import Wrapped
 
 R = TypeVar("R", bound=Response)
 
@@ -134,6 +144,64 @@ class LoadedObject:
         """Load an object that was made under this one; `auth` is its PIN, for later use."""
         made = self.execute(Load(parentHandle=self, inPrivate=private, inPublic=public))
         return self._tpm.adopt(made.objectHandle, public, made.name, auth, salt_key=self.salt_key)
+
+    def import_(self, public: TPMT_PUBLIC, wrapped: Wrapped) -> bytes:
+        """Take in what was wrapped for this key, and make a private part of it, to be loaded.
+
+        EncodeError if nothing is wrapped around it: it would travel so, and no session hides it.
+        [Part 3, 13.3]
+        """
+        if wrapped.in_clear:
+            raise EncodeError("it has no wrapper, and whoever listens would have the key", "Import")
+        command = Import(
+            parentHandle=self,
+            encryptionKey=wrapped.encryption_key,
+            objectPublic=public,
+            duplicate=wrapped.duplicate,
+            inSymSeed=wrapped.encrypted_secret,
+            symmetricAlg=wrapped.symmetric,
+        )
+        return self.execute(command, secret=bool(wrapped.encryption_key)).outPrivate
+
+    def duplicate(
+        self,
+        new_parent: "LoadedObject",
+        session: HmacSession,
+        symmetric: TPMT_SYM_DEF_OBJECT = AES_128_CFB,
+    ) -> Wrapped:
+        """Wrap this object for another parent, whose public area at least is loaded in this TPM.
+
+        `session` is a policy session in which the object's policy is met; it ends with this.  By
+        `symmetric` there is an inner wrapper, too, whose key travels encrypted: EncodeError if the
+        session is not salted.  NO_CIPHER stands for none.  [Part 3, 13.1]
+        """
+        inner = symmetric.algorithm != TPM_ALG.NULL
+        command = Duplicate(
+            objectHandle=self,
+            newParentHandle=new_parent,
+            encryptionKeyIn=b"",
+            symmetricAlg=symmetric,
+        )
+        made = self._tpm.execute(command, session.use(encrypt=inner, last=True))
+        return Wrapped(made.duplicate, made.outSymSeed, made.encryptionKeyOut, symmetric)
+
+    def rewrap(self, wrapped: Wrapped, name: bytes, new_parent: "LoadedObject") -> Wrapped:
+        """Wrap for another parent what was wrapped for this key; `name` is that of the object.
+
+        Nothing is loaded, no policy is asked, and an inner wrapper stays closed.  EncodeError if
+        there is no outer one.  [Part 3, 13.2]
+        """
+        if not wrapped.encrypted_secret:
+            raise EncodeError("it has no outer wrapper that could be changed", "Rewrap")
+        command = Rewrap(
+            oldParent=self,
+            newParent=new_parent,
+            inDuplicate=wrapped.duplicate,
+            name=name,
+            inSymSeed=wrapped.encrypted_secret,
+        )
+        made = self.execute(command)
+        return replace(wrapped, duplicate=made.outDuplicate, encrypted_secret=made.outSymSeed)
 
     def sign(
         self, digest: bytes, scheme: TPMT_SIG_SCHEME = KEY_SCHEME, *sessions: Session

@@ -15,7 +15,7 @@ from tpmwire.constants import TPM_ALG
 from tpmwire.crypto import PrivateKey
 from tpmwire.digests import digest, equal
 from tpmwire.errors import DecodeError, EncodeError
-from tpmwire.templates import ecc_public, rsa_public
+from tpmwire.templates import NO_CIPHER, ecc_public, rsa_public
 from tpmwire.types.algorithms import TPMT_SYM_DEF_OBJECT
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 
@@ -23,8 +23,6 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 SIGNS = TPMA_OBJECT.userWithAuth | TPMA_OBJECT.sign
 """The attributes of a key that came from outside, may leave again, and signs what it is given."""
-
-NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
 
 _DEFAULT_EXPONENT = 65537
 

@@ -24,14 +24,14 @@ _OWN = (
 )
 _STORAGE = _OWN | TPMA_OBJECT.noDA | TPMA_OBJECT.restricted | TPMA_OBJECT.decrypt
 
-_NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
-_AES_128_CFB = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
+NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
+AES_128_CFB = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.AES, keyBits=128, mode=TPM_ALG.CFB)
 
 
 def ecc_public(
     curve: TPM_ECC,
     attributes: TPMA_OBJECT,
-    symmetric: TPMT_SYM_DEF_OBJECT = _NO_CIPHER,
+    symmetric: TPMT_SYM_DEF_OBJECT = NO_CIPHER,
 ) -> TPMT_PUBLIC:
     """Make the public area of an ECC key that is bound to no scheme; the point is left empty."""
     return TPMT_PUBLIC(
@@ -51,7 +51,7 @@ def ecc_public(
 def rsa_public(
     bits: int,
     attributes: TPMA_OBJECT,
-    symmetric: TPMT_SYM_DEF_OBJECT = _NO_CIPHER,
+    symmetric: TPMT_SYM_DEF_OBJECT = NO_CIPHER,
 ) -> TPMT_PUBLIC:
     """Make the public area of an RSA key that is bound to no scheme; the modulus is left empty."""
     return TPMT_PUBLIC(
@@ -85,7 +85,7 @@ def without_lockout(template: TPMT_PUBLIC) -> TPMT_PUBLIC:
     return template.replace(objectAttributes=template.objectAttributes | TPMA_OBJECT.noDA)
 
 
-ECC_SRK = ecc_public(TPM_ECC.NIST_P256, _STORAGE, _AES_128_CFB)
-RSA_SRK = rsa_public(2048, _STORAGE, _AES_128_CFB)
+ECC_SRK = ecc_public(TPM_ECC.NIST_P256, _STORAGE, AES_128_CFB)
+RSA_SRK = rsa_public(2048, _STORAGE, AES_128_CFB)
 ECC_SIGN = ecc_sign()
 RSA_SIGN = rsa_sign()

@@ -3,13 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 
 import tpmwire
-from tpmwire.inventory import Inventory, take_inventory
+from tpmwire.inventory import take_inventory
 from tpmwire.scripts import console
+from tpmwire.scripts.columns import columns
 from tpmwire.showing.inventory import inventory_data, inventory_lines
-from tpmwire.showing.tree import broken
 
 EPILOG = """\
 examples:
@@ -22,8 +21,6 @@ No authorization is needed, nothing is loaded and nothing is changed.
 
 exit codes: 0 told, 1 the TPM cannot be reached or does not answer, 2 wrong usage
 """
-
-_COLUMN, _WIDTH = 20, 80
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +39,5 @@ def info(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(inventory_data(inventory), indent=2))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in _lines(inventory))
+        sys.stdout.writelines(columns(inventory_lines(inventory)))
     return 0
-
-
-def _lines(inventory: Inventory) -> Iterator[str]:
-    for title, content in inventory_lines(inventory):
-        lines = [line for entry in content for line in _indented(entry)] or ["none"]
-        for name, line in zip([title, *[""] * len(lines)], lines, strict=False):
-            yield f"{name:{_COLUMN}}{line}"
-
-
-def _indented(entry: str) -> list[str]:
-    """Break an entry that is too long; what comes after goes as far in as it does."""
-    margin = " " * (len(entry) - len(entry.lstrip()))
-    return [margin + line for line in broken(entry.lstrip(), _WIDTH - len(margin))]

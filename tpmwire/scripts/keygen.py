@@ -14,7 +14,8 @@ from tpmwire.constants import TPM_ECC, TPM_RC
 from tpmwire.errors import TpmError
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent, parse_parent
-from tpmwire.scripts import console, files, prompts
+from tpmwire.scripts import console, files, importing, prompts
+from tpmwire.scripts import main as subcommands
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
@@ -42,11 +43,18 @@ exit codes: 0 made, 1 failed or interrupted, 2 wrong usage
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the script; the exit code."""
-    return console.run(PROGRAM, lambda: generate(_parser().parse_args(arguments)))
+    given = sys.argv[1:] if arguments is None else arguments
+    if given[:1] == ["inspect"]:
+        return subcommands.main(given)
+    return console.run(PROGRAM, lambda: generate(_parser().parse_args(given)))
 
 
 def generate(options: argparse.Namespace) -> int:
     """Make a key as the command line says."""
+    if importing.wanted(options):
+        return importing.bring_in(options, lambda: _pin(options))
+    if options.comment is None:
+        options.comment = _default_comment()
     template = _template(options.type, options.bits)
     if options.new_pin is None and not prompts.terminal():
         raise UsageError("no terminal to ask for a PIN on: give one with -N, or -N '' for none")
@@ -62,6 +70,13 @@ def generate(options: argparse.Namespace) -> int:
         keyfile = make_key(tpm, template, options.parent, pin)
     _save(options, base, keyfile, overwrite)
     return 0
+
+
+def _pin(options: argparse.Namespace) -> bytes:
+    if options.new_pin is None and not prompts.terminal():
+        raise UsageError("no terminal to ask for a PIN on: give one with -N, or -N '' for none")
+    pin: bytes = _new_pin() if options.new_pin is None else options.new_pin
+    return pin
 
 
 def make_key(tpm: Tpm, template: TPMT_PUBLIC, parent: int | None, pin: bytes) -> KeyFile:
@@ -208,8 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         "-C",
         dest="comment",
         type=_comment,
-        default=_default_comment(),
-        help="comment in NAME.pub (%(default)s)",
+        help="comment in NAME.pub; default is you@here, or that of the key that is imported",
     )
     add(
         "-N",
@@ -227,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         help="owner, endorsement, platform, null (a key for as long as the machine runs), or a "
         "persistent handle; default is 0x81000001 if the TPM has it, else owner",
     )
+    importing.add_options(parser)
     add("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
     return parser
 

@@ -17,6 +17,7 @@ PROGRAM = "tpmwire"
 SUBCOMMANDS = {
     "decode": "show commands and responses so that people can read them",
     "info": "tell what TPM this is and how it is doing",
+    "inspect": "tell what a key file says of its key, and whether its TPM is here",
     "record": "run a program and record what it says to the TPM",
 }
 
@@ -25,6 +26,7 @@ examples:
   tpmwire info                         what is known of this machine's TPM
   tpmwire decode swtpm.log             what a program said to an emulator
   tpmwire decode 80010000000c0000017b0010
+  tpmwire inspect key.tpm              what a key file says of its key
   tpmwire record --out a.pcapng -- tpmwire-keygen -f key
   tpmwire decode --help                more about one of them
 

@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 
 from tpmwire.scripts.console import UserError
 
+NewPin = Callable[[], bytes]
+"""Finds the PIN of a new key, wherever the command line says; raises an Error if there is none."""
+
 _ASKING = threading.Lock()  # one question at a time
 _GLANCE = 0.2  # seconds after which to look whether anybody still wants the answer
 _LAST_WORDS = 3.0  # seconds for a program to end by itself

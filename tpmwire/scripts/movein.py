@@ -1,0 +1,92 @@
+"""A key that exists already moves into a TPM: this one, or wrapped for one elsewhere."""
+
+import argparse
+import os
+
+import tpmwire
+from tpmwire.client import Tpm
+from tpmwire.constants import TPM_ALG
+from tpmwire.errors import AttestationError, KeyFileError, TpmError
+from tpmwire.importable import import_file, is_supported, make_importable, make_loadable
+from tpmwire.keyfile import LABEL, KeyFile
+from tpmwire.objects import LoadedObject
+from tpmwire.parents import default_parent, open_parent
+from tpmwire.scripts import console, outside
+from tpmwire.scripts.console import UsageError, UserError
+from tpmwire.scripts.outside import Found
+from tpmwire.scripts.place import PROGRAM, Place, comment_for, stem
+from tpmwire.scripts.prompts import NewPin
+from tpmwire.scripts.wrapping import wrap_key
+from tpmwire.signatures import verify
+from tpmwire.ssh.keys import RSA_SHA2_256, public_blob, signature_algorithm
+
+
+def move_in(options: argparse.Namespace, new_pin: NewPin) -> int:
+    """Import or wrap the key of a file; the exit code."""
+    data = outside.read_file(options.imported)
+    if f"-----BEGIN {LABEL}-----".encode() in data:
+        return _import_wrapped(options, data)
+    found = outside.read_key(options.imported, data, options.passphrase_fd)
+    (wrap_key if options.wrap_for else _import)(options, found, new_pin)
+    console.say(
+        f"{PROGRAM}: {options.imported} still is the key: whoever has it, or a copy of it, signs "
+        "without TPM and PIN. Once you have seen the new one work, destroy it and its backups."
+    )
+    return 0
+
+
+def _import(options: argparse.Namespace, found: Found, new_pin: NewPin) -> None:
+    console.warn_of_emulator(PROGRAM, options.tpm)
+    with tpmwire.open(options.tpm) as tpm:  # before anybody is asked anything
+        if not is_supported(tpm, found.public):
+            raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys")
+    place = Place.choose(options, found.blob)
+    pin = new_pin()
+    try:
+        with tpmwire.open(options.tpm) as tpm:
+            made = _taken_in(tpm, found, options.parent, pin)
+    except TpmError as error:
+        if (error.command, error.subject, error.index) != ("Import", "parameter", 2):
+            raise
+        # Nobody asks a TPM beforehand what exponents it takes: it does not tell.
+        raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys") from None
+    place.save(options, made, comment_for(options, found.comment))
+
+
+def _taken_in(tpm: Tpm, found: Found, handle: int | None, pin: bytes) -> KeyFile:
+    handle = default_parent(tpm) if handle is None else handle
+    with open_parent(tpm, handle) as parent:
+        wrapped = make_importable(found.key, parent.public, handle, pin)
+        made = make_loadable(parent, wrapped)
+        with parent.load(made.private, made.public, pin) as key:
+            _prove(key)
+    return made
+
+
+def _prove(key: LoadedObject) -> None:
+    """See the TPM sign with what it has taken in, before anybody relies on it."""
+    flags = RSA_SHA2_256 if key.public.type == TPM_ALG.RSA else 0
+    algorithm, data = signature_algorithm(key.public, flags), os.urandom(32)
+    signature = key.sign(algorithm.digest(data), algorithm.tpm_scheme)
+    try:
+        verify(key.public, data, signature)
+    except AttestationError as error:
+        raise UserError(f"the key does not sign in the TPM as it should: {error}") from None
+
+
+def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
+    if options.wrap_for:
+        raise UsageError(f"{options.imported} is wrapped already: only its TPM can take it in")
+    path = options.imported
+    try:
+        wrapped = KeyFile.from_pem(data)
+        blob = public_blob(wrapped.public)
+        place = Place.choose(options, blob)
+        console.warn_of_emulator(PROGRAM, options.tpm)
+        with tpmwire.open(options.tpm) as tpm:
+            made = import_file(tpm, wrapped, options.parent)
+    except KeyFileError as error:
+        raise UserError(f"{path}: {error}") from None
+    own = outside.clean((wrapped.description or "").encode())
+    place.save(options, made, comment_for(options, own or outside.comment_beside(stem(path), blob)))
+    return 0
