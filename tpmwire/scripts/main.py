@@ -1,4 +1,4 @@
-"""tpmwire: look at a TPM, and at what is said to it.
+"""tpmwire: look at a TPM and at what is said to it, and sign with its keys.
 
 Each subcommand is a module beside this one with a function `register(parser)`; only the one that is
 wanted is imported.
@@ -18,6 +18,8 @@ SUBCOMMANDS = {
     "decode": "show commands and responses so that people can read them",
     "info": "tell what TPM this is and how it is doing",
     "record": "run a program and record what it says to the TPM",
+    "sign": "sign a file with a key in the TPM",
+    "verify": "check a signature of a file, without a TPM",
 }
 
 EPILOG = """\
@@ -49,7 +51,7 @@ def _run(arguments: list[str]) -> int:
 def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Look at a TPM, and at what is said to it.",
+        description="Look at a TPM and at what is said to it, and sign with its keys.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -50,8 +50,12 @@ class TpmKey:
         if the key has a policy that cannot be met.
         """
         algorithm = signature_algorithm(self.keyfile.public, flags)
+        return signature_blob(algorithm, self.sign_digest(algorithm, algorithm.digest(data)))
+
+    def sign_digest(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
+        """Sign what has this digest, by any algorithm that the TPM has; errors as of `sign`."""
         sign = self._sign_by_policy if self.keyfile.has_policy else self._sign_by_pin
-        return signature_blob(algorithm, sign(algorithm, algorithm.digest(data)))
+        return sign(algorithm, digest)
 
     def _sign_by_pin(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
         # Asked for before the TPM is taken, so that a waiting prompt keeps nobody else waiting.
