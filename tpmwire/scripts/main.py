@@ -16,6 +16,7 @@ PROGRAM = "tpmwire"
 
 SUBCOMMANDS = {
     "decode": "show commands and responses so that people can read them",
+    "doctor": "find out what is wrong with the TPM and its keys, and how to mend it",
     "info": "tell what TPM this is and how it is doing",
     "record": "run a program and record what it says to the TPM",
     "sign": "sign a file with a key in the TPM",
