@@ -36,7 +36,7 @@ RANKS = (
     {"client"},
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
-    {"ssh", "showing", "diagnosis"},
+    {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
 )
 

@@ -7,7 +7,7 @@ wanted is imported.
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tpmwire
 from tpmwire.scripts import console
@@ -15,6 +15,7 @@ from tpmwire.scripts import console
 PROGRAM = "tpmwire"
 
 SUBCOMMANDS = {
+    "completion": "print what makes a shell complete the options",
     "decode": "show commands and responses so that people can read them",
     "doctor": "find out what is wrong with the TPM and its keys, and how to mend it",
     "info": "tell what TPM this is and how it is doing",
@@ -25,6 +26,7 @@ SUBCOMMANDS = {
 
 EPILOG = """\
 examples:
+  tpmwire doctor                       what is wrong, and how to mend it
   tpmwire info                         what is known of this machine's TPM
   tpmwire decode swtpm.log             what a program said to an emulator
   tpmwire decode 80010000000c0000017b0010
@@ -41,15 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return console.run(PROGRAM, lambda: _run(given))
 
 
+def full_parser() -> argparse.ArgumentParser:
+    """Make the parser with all subcommands in full, which takes its time."""
+    return _parser(SUBCOMMANDS)
+
+
 def _run(arguments: list[str]) -> int:
-    options, unknown = _parser(arguments).parse_known_args(arguments)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), "")
+    options, unknown = _parser([wanted]).parse_known_args(arguments)
     if unknown:
         options.subparser.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.run(options)
     return code
 
 
-def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+def _parser(wanted: Collection[str]) -> argparse.ArgumentParser:
+    """Make the parser, in full for the subcommands that are wanted."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description="Look at a TPM and at what is said to it, and sign with its keys.",
@@ -58,13 +67,12 @@ def _parser(arguments: list[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
     below = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), "")
     for name, summary in SUBCOMMANDS.items():
         subparser = below.add_parser(
             name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         subparser.set_defaults(subparser=subparser)
-        if name == wanted:
+        if name in wanted:
             importlib.import_module(f"tpmwire.scripts.{name}").register(subparser)
     return parser
 
