@@ -341,3 +341,31 @@ def test_exit_codes_are_a_section_and_examples_stand_as_they_are(tmp_path: Path)
     assert ".SH EXIT STATUS\n.TP\n.B 0\ndone, or not\n.TP\n.B 1\nfailed\n.TP\n.B 2\nno\n" in text
     assert ".SH DESCRIPTION\nDo.\n.PP\nAnd more.\n" in text
     assert "TPMWIRE-ONE(1)" in formatted(text, tmp_path)
+
+
+def test_options_stand_under_the_titles_of_their_groups():
+    parser = argparse.ArgumentParser(prog="tpmwire one", description="Do.")
+    parser.add_argument_group("what to do").add_argument("--late", help="last")
+    parser.add_argument("--early", help="first")
+    one = outline(parser)
+    assert [(option.flags, option.group) for option in one.options] == [
+        (("-h", "--help"), ""),
+        (("--late",), "what to do"),
+        (("--early",), ""),
+    ]
+    lines = page(one).splitlines()
+    titles = [line for line in lines if line.startswith(".S")]
+    assert titles[-3:] == [".SH OPTIONS", ".SS What to do", ".SH SEE ALSO"]
+    assert lines.index("first") < lines.index(".SS What to do") < lines.index("last")
+
+
+def test_options_that_rule_each_other_out_are_in_the_synopsis():
+    parser = argparse.ArgumentParser(prog="tpmwire one", description="Do.")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-a", action="store_true")
+    group.add_argument("--bee", metavar="FILE", help=argparse.SUPPRESS)
+    group.add_argument("--see", metavar="FILE")
+    one = outline(parser)
+    assert one.usage == "tpmwire one [-h] [-a | --see FILE]"
+    assert "[\\fB\\-a\\fP | \\fB\\-\\-see\\fP \\fIFILE\\fP]" in page(one)
+    assert "--bee" not in SHELLS["bash"](one) + SHELLS["zsh"](one) + SHELLS["fish"](one)

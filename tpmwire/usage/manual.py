@@ -23,7 +23,7 @@ def manual(outline: Outline, version: str, related: tuple[str, ...]) -> str:
         ("DESCRIPTION", [*_description(outline)]),
         ("ARGUMENTS", [line for place in outline.places for line in _argument(place)]),
         ("SUBCOMMANDS", [line for each in outline.subcommands for line in _subcommand(each)]),
-        ("OPTIONS", [line for option in outline.options for line in _argument(option)]),
+        ("OPTIONS", [*_options(outline)]),
         *_titled(outline.epilog),
         ("SEE ALSO", [_related(related)]),
     ]
@@ -111,6 +111,17 @@ def _as_it_stands(text: str) -> Iterator[str]:
     yield from (".PP", ".nf")
     yield from (_guarded(_written(line.removeprefix("  "))) for line in text.splitlines())
     yield ".fi"
+
+
+def _options(outline: Outline) -> Iterator[str]:
+    """Write the options by groups, those of none first."""
+    groups = dict.fromkeys(("", *(option.group for option in outline.options)))
+    for group in groups:
+        if group:
+            yield f".SS {_written(group[:1].upper() + group[1:])}"
+        for option in outline.options:
+            if option.group == group:
+                yield from _argument(option)
 
 
 def _argument(argument: Argument) -> Iterator[str]:

@@ -25,6 +25,8 @@ class Argument:
     choices: tuple[str, ...] = ()
     takes_value: bool = True
     repeats: bool = False
+    group: str = ""
+    """The title of the group that it stands in, if that is not one of argparse's own."""
 
     @property
     def brief(self) -> str:
@@ -83,12 +85,18 @@ def _usage(parser: argparse.ArgumentParser) -> str:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> Iterator[Argument]:
+    groups = {
+        id(action): group.title or ""
+        for group in parser._action_groups
+        for action in group._group_actions
+        if group not in (parser._positionals, parser._optionals)
+    }
     for action in parser._actions:
         if action.help != argparse.SUPPRESS and not isinstance(action, argparse._SubParsersAction):
-            yield _argument(parser, action)
+            yield _argument(parser, action, groups.get(id(action), ""))
 
 
-def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argument:
+def _argument(parser: argparse.ArgumentParser, action: argparse.Action, group: str) -> Argument:
     # Shortest first, as people write them: -h, --help.
     flags = tuple(sorted(action.option_strings, key=lambda flag: flag.startswith("--")))
     choices = tuple(map(str, action.choices or ()))
@@ -100,6 +108,7 @@ def _argument(parser: argparse.ArgumentParser, action: argparse.Action) -> Argum
         choices=choices,
         takes_value=action.nargs != 0,
         repeats=action.nargs in _MANY or isinstance(action, argparse._AppendAction),
+        group=group,
     )
 
 
