@@ -16,6 +16,8 @@ from tpmwire.types.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
 
 SUBJECT = "TPM"
 
+RESTART = "switch the machine off and on; if that does not help, the chip or its firmware is broken"
+
 _HEALTHY = (TPM_RC.SUCCESS, TPM_RC.NEEDS_TEST, TPM_RC.TESTING)
 _PERSIST = (
     "tpm2_createprimary -C o -G ecc -c srk.ctx && tpm2_evictcontrol -C o -c srk.ctx "
@@ -29,16 +31,14 @@ def check_health(tpm: Tpm) -> Iterator[Finding]:
     try:
         code = tpm.execute(GetTestResult()).testResult
     except TpmError as error:
-        yield problem(SUBJECT, f"it does not tell how its self-test went: {error}", _RESTART)
+        yield problem(SUBJECT, f"it does not tell how its self-test went: {error}", RESTART)
         return
     if code not in _HEALTHY:
         name = f"TPM_RC_{code.name}" if isinstance(code, TPM_RC) else f"{code:#x}"
-        yield problem(SUBJECT, f"it is in failure mode: the self-test ended with {name}", _RESTART)
+        yield problem(SUBJECT, f"it is in failure mode: the self-test ended with {name}", RESTART)
 
 
-_RESTART = (
-    "switch the machine off and on; if that does not help, the chip or its firmware is broken"
-)
+RESTART = "switch the machine off and on; if that does not help, the chip or its firmware is broken"
 
 
 def check_identity(inventory: Inventory) -> Iterator[Finding]:
@@ -81,8 +81,11 @@ def check_lockout(inventory: Inventory) -> Iterator[Finding]:
         )
     elif state.failures:
         tries = f"{state.tries_left} of {state.most_failures} tries left"
-        look = warning if state.tries_left == 1 else note
-        yield look(SUBJECT, f"wrong PINs were given: {tries}, {state.wait}")
+        text = f"wrong PINs were given: {tries}, {state.wait}"
+        if state.tries_left == 1:
+            yield warning(SUBJECT, text, "wait, or give none but the right PIN: another locks it")
+        else:
+            yield note(SUBJECT, text)
     else:
         yield fine(SUBJECT, f"not locked, {state.most_failures} wrong PINs lock it")
     if not state.interval:

@@ -61,7 +61,10 @@ def check_file(key: Found) -> Iterator[Finding]:
             f"chmod 600 {key.path}",
         )
     if key.complaint:
-        yield problem(SUBJECT, f"{key.path}: {key.complaint}", "")
+        yield problem(
+            *(SUBJECT, f"{key.path}: {key.complaint}"),
+            "no agent uses it as it is: move it away, or make a new key",
+        )
     if key.keyfile is not None:
         yield from _check_key(key, key.keyfile)
 

@@ -11,6 +11,7 @@ from tpmwire.client import Tpm
 from tpmwire.diagnosis.agent import SUBJECT as AGENT
 from tpmwire.diagnosis.agent import check_asking, check_socket
 from tpmwire.diagnosis.chip import (
+    RESTART,
     SUBJECT,
     check_health,
     check_identity,
@@ -22,7 +23,7 @@ from tpmwire.diagnosis.device import check_device
 from tpmwire.diagnosis.finding import Finding, Severity, note, problem
 from tpmwire.diagnosis.keys import Found, check_directory, check_file, check_loading
 from tpmwire.diagnosis.loading import seconds_for_parent, try_loading
-from tpmwire.errors import Error
+from tpmwire.errors import Error, TransportError
 from tpmwire.inventory import take_inventory
 from tpmwire.scripts import console, surroundings
 
@@ -95,8 +96,10 @@ def _tpm(options: argparse.Namespace, keys: list[Found]) -> Iterator[Finding]:
     try:
         with tpmwire.open(options.tpm) as tpm:
             yield from _chip(tpm, [] if options.no_load else keys, load=not options.no_load)
+    except TransportError as error:
+        yield problem(SUBJECT, str(error), "start what should answer there, or name another: --tpm")
     except Error as error:
-        yield problem(SUBJECT, str(error), "the line above may tell more; 'tpmwire info' does, too")
+        yield problem(SUBJECT, f"it does not answer as it should: {error}", RESTART)
 
 
 def _chip(tpm: Tpm, keys: list[Found], *, load: bool) -> Iterator[Finding]:
