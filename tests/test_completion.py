@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Shell:
             start, _, last = line.rpartition(" ")
             found = [candidate for candidate in self._fish(line) if candidate.startswith(last)]
             return f"{start} {found[0]}" if len(found) == 1 else line
-        return self._interactive(line)
+        return re.findall(r"RAN<(.*)>", self.screen(line))[0]
 
     def _fish(self, line: str) -> list[str]:
         sources = "; ".join(f"source {program}.script" for program in self._programs)
@@ -68,11 +69,12 @@ class Shell:
         assert done.stderr == ""
         return [found.partition("\t")[0] for found in done.stdout.splitlines()]
 
-    def _interactive(self, line: str) -> str:
-        """Type a line and Tab, then Enter, on a terminal."""
+    def screen(self, line: str) -> str:
+        """What is on a terminal after a line and Tab, then Enter, was typed."""
         self._write_rc()
         shell = ["bash", "--rcfile", ".zshrc", "-i"] if self.name == "bash" else ["zsh", "-i"]
         master, slave = os.openpty()
+        termios.tcsetwinsize(slave, (50, 200))
         process = subprocess.Popen(
             ["setsid", "--ctty", *shell],
             **{"stdin": slave, "stdout": slave, "stderr": slave},
@@ -103,13 +105,13 @@ class Shell:
 
 
 def wait_for(terminal: int, pattern: str) -> str:
-    """Read from a terminal until the pattern is there; its group, or all of it."""
+    """Read from a terminal until the pattern is there."""
     seen, end = "", time.monotonic() + PATIENCE
-    while not (found := re.search(pattern, seen)):
+    while not re.search(pattern, seen):
         ready = select.select([terminal], [], [], max(end - time.monotonic(), 0))[0]
         assert ready, seen
         seen += os.read(terminal, 4096).decode(errors="replace")
-    return found[found.re.groups]
+    return seen
 
 
 @pytest.fixture(params=SHELLS)
@@ -176,11 +178,21 @@ def nasty() -> Outline:
         ("tpmwire --nam", "tpmwire --name-of-it"),
         ("tpmwire sub", "tpmwire subordinate"),
         ("tpmwire subordinate --o", "tpmwire subordinate --one"),
+        ("tpmwire subordinate --one onl", "tpmwire subordinate --one onl"),
+        ("tpmwire --name-of-it onl", "tpmwire --name-of-it onl"),
     ],
 )
 def test_no_help_breaks_out_of_the_completion(shell: str, line: str, wanted: str, tmp_path: Path):
     assert Shell(shell, tmp_path, {"tpmwire": SHELLS[shell](nasty())}).completed(line) == wanted
     assert not (tmp_path / "pwned").exists()
+
+
+def test_zsh_shows_the_whole_of_a_description(tmp_path: Path):
+    scripts = {"tpmwire": SHELLS["zsh"](nasty())}
+    screen = Shell("zsh", tmp_path, scripts).screen("tpmwire --")
+    (option,) = (each for each in nasty().options if "--name-of-it" in each.flags)
+    assert len(option.brief) > 40
+    assert f"--name-of-it  -- {option.brief}" in screen
 
 
 def told_by_help(program: str) -> set[str]:
@@ -328,6 +340,19 @@ def test_whatever_a_help_says_the_page_shows_it(tmp_path: Path):
     text = " ".join(NASTY.replace("%%", "%").split())
     assert shown.count(text) >= 3
     assert "ODD:'[x]" in shown
+
+
+def test_no_line_of_a_page_is_taken_for_a_request(tmp_path: Path):
+    text = " ".join(f".TH{number}" for number in range(100))
+    parser = argparse.ArgumentParser(
+        prog="tpmwire one",
+        description=text,
+        epilog=f"examples:\n  .TH lost\n  'TH lost too\n\n{text}\n\nexit codes: 0 {text}\n",
+    )
+    parser.add_argument("--one", help=text)
+    shown = formatted(page(outline(parser)), tmp_path)
+    assert shown.count(text) == 5
+    assert ".TH lost 'TH lost too" in shown
 
 
 def test_exit_codes_are_a_section_and_examples_stand_as_they_are(tmp_path: Path):

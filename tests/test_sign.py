@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Swtpm, forgive, left_loaded
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from ssh_fixtures import Home, need
 from terminal import Terminal
@@ -255,6 +255,11 @@ def test_whatever_octets_a_signature_has_it_is_bad(octets: bytes):
         verify_digest(public, bytes(32), detached.read(public, octets, TPM_ALG.SHA256))
 
 
+@example(r=0, s=1)
+@example(r=1, s=0)
+@example(r=1 << 256, s=1)
+@example(r=1, s=1 << 256)
+@example(r=1, s=1)
 @given(
     r=st.integers(min_value=0, max_value=1 << 264), s=st.integers(min_value=0, max_value=1 << 264)
 )
