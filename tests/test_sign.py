@@ -14,11 +14,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from ssh_fixtures import Home, need
 from terminal import Terminal
+from test_keyfile_policy import OWNER, made_in
 
-from tpmwire import detached
+from tpmwire import detached, policy
 from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG, TPM_ECC
 from tpmwire.errors import AttestationError, DecodeError
+from tpmwire.policy import Policy
 from tpmwire.scripts.main import main
 from tpmwire.signatures import verify_digest
 from tpmwire.ssh.verification import blob_of_line, public_of
@@ -372,6 +374,23 @@ def test_octets_are_not_for_a_terminal_but_an_sshsig_is(secured: Home):
             -----BEGIN SSH SIGNATURE-----
             """
         )
+
+
+def test_a_key_with_a_policy_signs_with_its_pin(swtpm: Swtpm, secured: Home):
+    secured.write("bound.tpm", made_in(swtpm, Policy(policy.AuthValue()), b"1234").to_pem())
+    secured.write("secret", "1234")
+    sign(secured, "bound", "--pin-file", "secret")
+    good(secured, *verifying("bound.tpm", "text"))
+
+
+def test_the_pin_in_a_file_is_not_given_for_another_password(swtpm: Swtpm, secured: Home):
+    both = Policy(policy.Secret(OWNER), policy.AuthValue())
+    secured.write("owned.tpm", made_in(swtpm, both, b"1234").to_pem())
+    secured.write("secret", "1234")
+    command = ("tpmwire", "sign", "-k", "owned.tpm", "-f", "text", "-o", "sig")
+    done = secured.attempt(*command, "--pin-file", "secret")
+    assert done.returncode == 2
+    assert "the policy of the key wants more than a PIN" in done.stderr
 
 
 # --- wrong usage ------------------------------------------------------------------------------
