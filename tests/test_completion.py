@@ -128,6 +128,8 @@ COMPLETED = {
     "tpmwire sign -k onl": "tpmwire sign -k only.tpm",
     "tpmwire doctor --key-dir di": "tpmwire doctor --key-dir directory/",
     "tpmwire info --tpm emb": "tpmwire info --tpm embedded:",
+    "tpmwire info --tpm swtpm:path=x --js": "tpmwire info --tpm swtpm:path=x --json",
+    "tpmwire sign --format=raw --pin-": "tpmwire sign --format=raw --pin-file",
     "tpmwire decode onl": "tpmwire decode only.tpm",
     "tpmwire completion z": "tpmwire completion zsh",
     "tpmwire completion zsh tpmwire-k": "tpmwire completion zsh tpmwire-keygen",
@@ -359,12 +361,15 @@ def test_exit_codes_are_a_section_and_examples_stand_as_they_are(tmp_path: Path)
     parser = argparse.ArgumentParser(
         prog="tpmwire one",
         description="Do.",
-        epilog="examples:\n  one  two\n\nAnd more.\n\nexit codes: 0 done, or not; 1 failed, 2 no\n",
+        epilog="examples:\n  one  two\n\nAnd\nmore:\n  this  one\nAnd less.\n\n"
+        "exit codes: 0 done, or not; 1 failed, 2 no\n",
     )
     text = page(outline(parser))
     assert ".SH EXAMPLES\n.nf\none  two\n.fi" in text
     assert ".SH EXIT STATUS\n.TP\n.B 0\ndone, or not\n.TP\n.B 1\nfailed\n.TP\n.B 2\nno\n" in text
-    assert ".SH DESCRIPTION\nDo.\n.PP\nAnd more.\n" in text
+    assert (
+        ".SH DESCRIPTION\nDo.\n.PP\nAnd more:\n.PP\n.nf\nthis  one\n.fi\n.PP\nAnd less.\n" in text
+    )
     assert "TPMWIRE-ONE(1)" in formatted(text, tmp_path)
 
 

@@ -90,10 +90,11 @@ def _paragraphs(epilog: str) -> list[str]:
 
 def _mixed(paragraph: str) -> Iterator[str]:
     """Fill the lines but for those that are indented."""
-    for indented, lines in _runs(paragraph.splitlines()):
+    for number, (indented, lines) in enumerate(_runs(paragraph.splitlines())):
         if indented:
             yield from _as_it_stands("\n".join(lines))
         else:
+            yield from ((".PP",) if number else ())
             yield from _text(" ".join(lines))
 
 

@@ -10,7 +10,7 @@ FILE, DIRECTORY, CONF, COMMAND, WORD = "file", "directory", "conf", "command", "
 CONFS = ("device:", "swtpm:path=", "swtpm:host=", "mssim:host=", "embedded:", "pcap:")
 """How conf strings begin."""
 
-_FILES = ("FILE", "KEY", "NAME", "SOCKET", "INPUT", "OUTPUT", "PATH", "PUB")
+_FILES = ("FILE", "KEY", "NAME", "SOCKET", "INPUT", "OUTPUT", "PATH", "PUB", "PRIV")
 _MANY = ("*", "+", argparse.REMAINDER)
 
 
