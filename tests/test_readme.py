@@ -15,6 +15,7 @@ from conftest import LOADED_OBJECTS, LOADED_SESSIONS, Swtpm, handles
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.errors import ConfError, tpm_error
+from tpmwire.scripts.main import SUBCOMMANDS
 from tpmwire.transport import ENVIRONMENT, connect, parse_conf
 
 ROOT = Path(__file__).parent.parent
@@ -99,9 +100,9 @@ def options(text: str) -> set[str]:
     return set(re.findall(r"(?<!\S)--?[A-Za-z][\w-]*", text))
 
 
-def known_options(program: str) -> set[str]:
-    """The options that a script tells in its --help."""
-    command = [sys.executable, "-m", f"tpmwire.scripts.{program}", "--help"]
+def known_options(program: str, *subcommand: str) -> set[str]:
+    """The options that a script, or a subcommand of it, tells in its --help."""
+    command = [sys.executable, "-m", f"tpmwire.scripts.{program}", *subcommand, "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     lines = (line.strip().partition("  ")[0] for line in text.splitlines())
     return set().union(*(options(line.replace(",", " ")) for line in lines if line[:1] == "-"))
@@ -124,7 +125,17 @@ def test_options_in_the_text_exist():
     literals = re.findall(r"``(-[^`]+)``", README)
     used = set().union(*map(options, literals))
     assert used >= {"-t", "-f", "-N", "--tpm"}
-    assert used <= set().union(*map(known_options, PROGRAMS))
+    subcommands = (known_options("main", name) for name in SUBCOMMANDS)
+    assert used <= set().union(*map(known_options, PROGRAMS), *subcommands)
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_each_subcommand_is_in_the_readme_and_its_options_exist(name: str):
+    lines = re.findall(rf"tpmwire {name}\b([^)#`|\n]*)", README)
+    assert lines
+    # What comes after -- is another program's.
+    used = set().union(*(options(line.partition(" -- ")[0]) for line in lines))
+    assert used <= known_options("main", name)
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -313,17 +313,8 @@ def test_what_could_not_be_installed_is_tried_again(with_python: Checkout):
 @pytest.fixture
 def testable(checkout: Checkout) -> Checkout:
     """A checkout in which nothing is missing for tools/test."""
-    for name in (
-        "swtpm",
-        "tpm2_create",
-        "ssh",
-        "sshd",
-        "git",
-        "tcsh",
-        "openssl",
-        "cpio",
-        "qemu-system-x86_64",
-    ):
+    programs = ("swtpm", "tpm2_create", "ssh", "sshd", "git", "openssl")
+    for name in (*programs, "tcsh", "zsh", "fish", "man", "mandoc", "cpio", "qemu-system-x86_64"):
         checkout.program(f"bin/{name}")
     environment = checkout.path / "tools" / "environment.sh"
     with environment.open("a") as file:

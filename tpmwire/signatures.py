@@ -4,8 +4,10 @@ What cannot be verified is refused: a signature of another scheme than the key i
 scheme that is unknown here (ECDAA, SM2, ECSCHNORR), or none at all.
 """
 
+from collections.abc import Callable
+
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from tpmwire.constants import TPM_ALG
@@ -30,18 +32,50 @@ def verify(
     `hmac_key` is what an HMAC key consists of, where the key is one.  AttestationError tells why
     the signature does not count.
     """
+    return _verify(public, lambda hash_alg: digest(hash_alg, octets), signature, hmac_key)
+
+
+def verify_digest(public: TPMT_PUBLIC, hashed: bytes, signature: TPMT_SIGNATURE) -> int:
+    """Check that the holder of a key has signed what has this digest; return its hash.
+
+    AttestationError tells why the signature does not count.
+    """
+    return _verify(public, lambda _: hashed, signature, None)
+
+
+def verify_ed25519(point: bytes, octets: bytes, signature: bytes) -> None:
+    """Check a signature by a key that no TPM has, but others do.  [RFC 8032]
+
+    AttestationError tells why the signature does not count.
+    """
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(point).verify(signature, octets)
+    except ValueError:
+        raise AttestationError("is by a key that is none", "signature") from None
+    except InvalidSignature:
+        raise AttestationError(_ANOTHER, "signature") from None
+
+
+def _verify(
+    public: TPMT_PUBLIC,
+    hashed: Callable[[int], bytes],
+    signature: TPMT_SIGNATURE,
+    hmac_key: bytes | None,
+) -> int:
     try:
         hash_alg = _hash_of(signature)
         _check_scheme(public, signature.sigAlg, hash_alg)
-        hashed = digest(hash_alg, octets)
-        valid = _valid(public, hashed, signature, hmac_key)
+        valid = _valid(public, hashed(hash_alg), signature, hmac_key)
     except DecodeError as error:
         raise AttestationError(error.reason, "signature") from None
     except UnsupportedAlgorithm:
         raise AttestationError("cannot be verified on this machine", "signature") from None
     if not valid:
-        raise AttestationError("is not that of the key over these octets", "signature")
+        raise AttestationError(_ANOTHER, "signature")
     return hash_alg
+
+
+_ANOTHER = "is not that of the key over these octets"
 
 
 def _hash_of(signature: TPMT_SIGNATURE) -> int:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmwire import crypto
 from tpmwire.attributes import TPMA_OBJECT
@@ -45,6 +46,23 @@ def public_of(
             area = ecc_public(number, attributes, symmetric)  # type: ignore[arg-type]
             return area.replace(unique=crypto.ecc_point(public))
     raise EncodeError(f"no TPM has the curve {public.curve.name}")
+
+
+def public_from_pem(text: bytes) -> TPMT_PUBLIC:
+    """Read a public key that `openssl pkey -pubout` has written; DecodeError if it is none.
+
+    [RFC 7468, 13]
+    """
+    try:
+        key = load_pem_public_key(text)
+    except (ValueError, UnsupportedAlgorithm):
+        raise DecodeError("not a public key in PEM that is known here") from None
+    if not isinstance(key, PublicKey):
+        raise DecodeError("a public key of a kind that no TPM has")
+    try:
+        return public_of(key)
+    except EncodeError as error:
+        raise DecodeError(error.reason) from None
 
 
 def _rsa_area(

@@ -1,4 +1,4 @@
-"""tpmwire: look at a TPM, and at what is said to it.
+"""tpmwire: look at a TPM and at what is said to it, and sign with its keys.
 
 Each subcommand is a module beside this one with a function `register(parser)`; only the one that is
 wanted is imported.
@@ -7,7 +7,7 @@ wanted is imported.
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import tpmwire
 from tpmwire.scripts import console
@@ -15,14 +15,19 @@ from tpmwire.scripts import console
 PROGRAM = "tpmwire"
 
 SUBCOMMANDS = {
+    "completion": "print what makes a shell complete the options",
     "decode": "show commands and responses so that people can read them",
+    "doctor": "find out what is wrong with the TPM and its keys, and how to mend it",
     "info": "tell what TPM this is and how it is doing",
     "inspect": "tell what a key file says of its key, and whether its TPM is here",
     "record": "run a program and record what it says to the TPM",
+    "sign": "sign a file with a key in the TPM",
+    "verify": "check a signature of a file, without a TPM",
 }
 
 EPILOG = """\
 examples:
+  tpmwire doctor                       what is wrong, and how to mend it
   tpmwire info                         what is known of this machine's TPM
   tpmwire decode swtpm.log             what a program said to an emulator
   tpmwire decode 80010000000c0000017b0010
@@ -40,30 +45,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return console.run(PROGRAM, lambda: _run(given))
 
 
+def full_parser() -> argparse.ArgumentParser:
+    """Make the parser with all subcommands in full, which takes its time."""
+    return _parser(SUBCOMMANDS)
+
+
 def _run(arguments: list[str]) -> int:
-    options, unknown = _parser(arguments).parse_known_args(arguments)
+    wanted = next((argument for argument in arguments if not argument.startswith("-")), "")
+    options, unknown = _parser([wanted]).parse_known_args(arguments)
     if unknown:
         options.subparser.error(f"unrecognized arguments: {' '.join(unknown)}")
     code: int = options.run(options)
     return code
 
 
-def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+def _parser(wanted: Collection[str]) -> argparse.ArgumentParser:
+    """Make the parser, in full for the subcommands that are wanted."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Look at a TPM, and at what is said to it.",
+        description="Look at a TPM and at what is said to it, and sign with its keys.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
     below = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", required=True)
-    wanted = next((argument for argument in arguments if not argument.startswith("-")), "")
     for name, summary in SUBCOMMANDS.items():
         subparser = below.add_parser(
             name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         subparser.set_defaults(subparser=subparser)
-        if name == wanted:
+        if name in wanted:
             importlib.import_module(f"tpmwire.scripts.{name}").register(subparser)
     return parser
 

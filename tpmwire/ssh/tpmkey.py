@@ -77,8 +77,15 @@ class TpmKey:
         """
         algorithm = signature_algorithm(self.keyfile.public, flags)
         task = Task(algorithm, algorithm.digest(data), occasion)
+        return signature_blob(algorithm, self._perform(task))
+
+    def sign_digest(self, algorithm: SignatureAlgorithm, digest: bytes) -> TPMT_SIGNATURE:
+        """Sign what has this digest, by any algorithm that the TPM has; errors as of `sign`."""
+        return self._perform(Task(algorithm, digest, UNKNOWN))
+
+    def _perform(self, task: Task) -> TPMT_SIGNATURE:
         sign = self._sign_by_policy if self.keyfile.has_policy else self._sign_by_pin
-        return signature_blob(algorithm, sign(task))
+        return sign(task)
 
     def prove(self, pin: bytes) -> None:
         """Find out whether a PIN is right by signing what means nothing, and keep it.

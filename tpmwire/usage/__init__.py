@@ -1,0 +1,1 @@
+"""What the parser of a program tells, as completions of shells and as man pages."""
