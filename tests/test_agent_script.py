@@ -21,6 +21,7 @@ from terminal import Terminal
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import agent as script
+from tpmwire.scripts import keyfiles
 
 PIN = "correct horse"
 
@@ -394,14 +395,14 @@ def test_a_key_is_called_by_its_public_file_or_description_or_name(home: Home):
     public = (home.path / "ada.pub").read_text()
     plain = KeyFile.from_pem(path.read_bytes())
     described = plain.replace(description="described")
-    assert script._comment(str(path), plain) == str(path)
+    assert keyfiles.comment(str(path), plain) == ""
     home.write("other.pub", public.replace(" ada", " my own words"))
-    assert script._comment(str(path), described) == "my own words"
+    assert keyfiles.comment(str(path), described) == "my own words"
     of_another_key = (home.path / "rsa.pub").read_text()
     for useless in ("", "no key\n", "ssh-rsa %%% ada\n", public.split()[0], of_another_key):
         home.write("other.pub", useless)
-        assert script._comment(str(path), plain) == str(path)
-        assert script._comment(str(path), described) == "described"
+        assert keyfiles.comment(str(path), plain) == ""
+        assert keyfiles.comment(str(path), described) == "described"
     with agent(home, "other.tpm") as daemon:
         assert comments(home, daemon) == ["other.tpm"]
 

@@ -21,7 +21,7 @@ from tpmwire.commands import EvictControl
 from tpmwire.constants import TPM_CC, TPM_ECC, TPM_RH
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import open_parent
-from tpmwire.scripts import keygen
+from tpmwire.scripts import generating, keygen
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SRK
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_ECC_PARMS, TPMS_RSA_PARMS
@@ -310,7 +310,7 @@ def test_a_given_pin_that_the_tpm_cannot_take_is_wrong_usage(home: Home, pin: st
 def test_without_a_terminal_a_pin_has_to_be_given(home: Home):
     done = home.attempt("tpmwire-keygen", "-f", "key")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "give one with -N, or -N '' for none" in done.stderr
+    assert "give one with --pin-file or -N, or -N '' for none" in done.stderr
     assert files_in(home.path) == []
 
 
@@ -579,7 +579,7 @@ def test_help_and_version_need_no_tpm(home: Home):
     assert home.run("tpmwire-keygen", "--version").startswith("tpmwire-keygen ")
     text = home.run("tpmwire-keygen", "--help")
     assert all(option in text for option in ("-t", "-b", "-f", "-C", "-N", "-q", "--parent"))
-    assert "exit codes: 0 made, 1 failed or interrupted, 2 wrong usage" in text
+    assert "exit codes: 0 made or done, 1 failed or interrupted, 2 wrong usage" in text
 
 
 # --- failures ---------------------------------------------------------------------------------
@@ -818,7 +818,7 @@ def test_quiet_shows_no_life(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     before = threading.active_count()
     for quiet, more in (([], 1), (["-q"], 0)):
-        with keygen._signs_of_life(keygen._parser().parse_args(quiet)):
+        with generating._signs_of_life(keygen._parser().parse_args(quiet)):
             assert threading.active_count() == before + more
 
 
@@ -837,15 +837,15 @@ def test_of_an_emulated_tpm_one_line_says_that_there_is_no_hardware(home: Home):
 # --- tables -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("bits", "curve"), keygen.CURVES.items())
+@pytest.mark.parametrize(("bits", "curve"), generating.CURVES.items())
 def test_a_size_chooses_its_curve(bits: int, curve: TPM_ECC):
-    parameters = keygen._template("ecdsa", bits).parameters
+    parameters = generating.template_of("ecdsa", bits).parameters
     assert isinstance(parameters, TPMS_ECC_PARMS)
     assert (parameters.curveID, curve.name) == (curve, f"NIST_P{bits}")
 
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072, 4096, 16384])
 def test_an_rsa_size_is_asked_of_the_tpm(bits: int):
-    parameters = keygen._template("rsa", bits).parameters
+    parameters = generating.template_of("rsa", bits).parameters
     assert isinstance(parameters, TPMS_RSA_PARMS)
     assert parameters.keyBits == bits

@@ -1,22 +1,31 @@
 """Keys outside a TPM: those of `cryptography` as public and sensitive areas, and back.
 
+They can be read from the files that OpenSSL and OpenSSH write, and sign as those of a TPM do.
+
 A sensitive area has of an RSA key one of its two primes, of an ECC key the scalar.  [Part 2, 12.3]
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tpmwire import crypto
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.constants import TPM_ALG
 from tpmwire.crypto import PrivateKey
 from tpmwire.digests import digest, equal
-from tpmwire.errors import DecodeError, EncodeError
+from tpmwire.errors import DecodeError, EncodeError, KeyFileError
 from tpmwire.templates import ecc_public, rsa_public
-from tpmwire.types.algorithms import TPMT_SYM_DEF_OBJECT
+from tpmwire.types.algorithms import (
+    TPMS_SIGNATURE_ECC,
+    TPMS_SIGNATURE_RSA,
+    TPMT_SIGNATURE,
+    TPMT_SYM_DEF_OBJECT,
+)
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -27,6 +36,64 @@ SIGNS = TPMA_OBJECT.userWithAuth | TPMA_OBJECT.sign
 NO_CIPHER = TPMT_SYM_DEF_OBJECT(algorithm=TPM_ALG.NULL)
 
 _DEFAULT_EXPONENT = 65537
+
+
+def read_public_key(octets: bytes) -> PublicKey:
+    """Read a public key from PEM or from OpenSSH's line; KeyFileError if it is none for a TPM."""
+    is_pem = octets.lstrip().startswith(b"-----BEGIN")
+    load = serialization.load_pem_public_key if is_pem else serialization.load_ssh_public_key
+    with _readable():
+        key = load(octets)
+    if not isinstance(key, PublicKey):
+        raise KeyFileError(_NOT_FOR_A_TPM)
+    return key
+
+
+def read_private_key(octets: bytes, ask: Callable[[], bytes]) -> PrivateKey:
+    """Read a private key from PEM or from OpenSSH's format; `ask` gives its passphrase.
+
+    KeyFileError if it is none for a TPM, or the passphrase is wrong.
+    """
+    is_ssh = b"-----BEGIN OPENSSH PRIVATE KEY-----" in octets
+    load = serialization.load_ssh_private_key if is_ssh else serialization.load_pem_private_key
+    with _readable():
+        try:
+            key = load(octets, None)
+        except TypeError:  # it is encrypted
+            key = load(octets, ask())
+    if not isinstance(key, PrivateKey):
+        raise KeyFileError(_NOT_FOR_A_TPM)
+    return key
+
+
+_NOT_FOR_A_TPM = "a TPM has use for RSA and ECDSA keys only"
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    # What `cryptography` has to say could tell a part of the secret.
+    try:
+        yield
+    except UnsupportedAlgorithm:
+        raise KeyFileError("its kind, or its encryption, is not known on this machine") from None
+    except (ValueError, TypeError):
+        raise KeyFileError("no key that can be read, or the passphrase is wrong") from None
+
+
+def sign(key: PrivateKey, octets: bytes, hash_alg: TPM_ALG) -> TPMT_SIGNATURE:
+    """Sign octets as a key of a TPM does: by ECDSA or RSASSA with a hash."""
+    hashing = crypto.hash_class(hash_alg)()
+    if isinstance(key, rsa.RSAPrivateKey):
+        made = key.sign(octets, padding.PKCS1v15(), hashing)
+        return TPMT_SIGNATURE(
+            sigAlg=TPM_ALG.RSASSA, signature=TPMS_SIGNATURE_RSA(hash=hash_alg, sig=made)
+        )
+    r, s = decode_dss_signature(key.sign(octets, ec.ECDSA(hashing)))
+    size = (key.curve.key_size + 7) // 8
+    numbers = {"signatureR": r.to_bytes(size, "big"), "signatureS": s.to_bytes(size, "big")}
+    return TPMT_SIGNATURE(
+        sigAlg=TPM_ALG.ECDSA, signature=TPMS_SIGNATURE_ECC(hash=hash_alg, **numbers)
+    )
 
 
 def public_of(

@@ -1,0 +1,71 @@
+"""Printing the public part of a key, and its fingerprint, from its file alone."""
+
+import argparse
+import json
+from typing import Any
+
+from tpmwire.errors import DecodeError
+from tpmwire.keyfile import LABEL
+from tpmwire.scripts import keyfiles
+from tpmwire.scripts.console import UserError
+from tpmwire.ssh.fingerprints import HASHES, PublicKey
+from tpmwire.ssh.keys import public_blob, public_line
+
+
+def add_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that tell how a fingerprint looks."""
+    parser.add_argument(
+        "-E", dest="hash", choices=HASHES, default="sha256", help="with -l: the hash (sha256)"
+    )
+    parser.add_argument(
+        "-v", dest="picture", action="store_true", help="with -l: a picture of the fingerprint too"
+    )
+
+
+def print_keys(options: argparse.Namespace) -> int:
+    """Print the lines of the public keys in a file."""
+    for key in _read(keyfiles.chosen(options)):
+        print(public_line(key.blob, key.comment), end="")
+    return 0
+
+
+def print_fingerprints(options: argparse.Namespace) -> int:
+    """Print the fingerprints of the public keys in a file."""
+    keys = _read(keyfiles.chosen(options))
+    if options.json:
+        print(json.dumps([_data(key, options.hash) for key in keys]))
+        return 0
+    for key in keys:
+        print(key.line(options.hash))
+        if options.picture:
+            print(key.picture(options.hash))
+    return 0
+
+
+def _read(path: str) -> list[PublicKey]:
+    """Read the public keys in a key file, or in a file of public keys; UserError without any."""
+    octets = keyfiles.read_octets(path)
+    if f"BEGIN {LABEL}".encode() in octets:
+        file = keyfiles.read(path)
+        return [PublicKey(public_blob(file.public), keyfiles.comment(path, file))]
+    lines = octets.decode("utf-8", "surrogateescape").splitlines()
+    found = [key for line in lines if (key := _key(line))]
+    if not found:
+        raise UserError(f"{path}: neither a key file nor a file of public keys")
+    return found
+
+
+def _key(line: str) -> PublicKey | None:
+    try:
+        return None if line.lstrip().startswith("#") else PublicKey.read(line)
+    except DecodeError:
+        return None
+
+
+def _data(key: PublicKey, hash_name: str) -> dict[str, Any]:
+    return {
+        "type": key.kind,
+        "bits": key.bits,
+        "fingerprint": key.fingerprint(hash_name),
+        "comment": key.comment,
+    }
