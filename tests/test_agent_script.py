@@ -20,7 +20,6 @@ from terminal import Terminal
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import agent as script
 from tpmwire.scripts import keyfiles
 
 PIN = "correct horse"

@@ -12,36 +12,33 @@ from pathlib import Path
 
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
+from keygen_fixtures import (
+    PERSISTENT,
+    PIN,
+    clean_home,
+    files_in,
+    keyfile,
+    listed,
+    new_home,
+    openssl_signs,
+    persistent,
+)
 from ssh_fixtures import Home, Watch, need
 from terminal import Terminal
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.commands import EvictControl
 from tpmwire.constants import TPM_CC, TPM_ECC, TPM_RH
-from tpmwire.keyfile import KeyFile
 from tpmwire.parents import open_parent
 from tpmwire.scripts import generating, keygen
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SRK
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_ECC_PARMS, TPMS_RSA_PARMS
 
-PIN = "correct horse"
-PERSISTENT = 0x81000001
-
 
 @pytest.fixture
 def home(tmp_path: Path, swtpm: Swtpm) -> Iterator[Home]:
-    """A home directory with a TPM in which a test has to leave nothing loaded."""
-    yield new_home(tmp_path, swtpm.conf)
-    if swtpm.process.poll() is None:
-        assert left_loaded(swtpm) == ()
-
-
-def new_home(path: Path, conf: str) -> Home:
-    home = Home(path, conf)
-    home.env.pop("PYTHONUNBUFFERED", None)
-    return home
+    yield from clean_home(tmp_path, swtpm)
 
 
 @pytest.fixture
@@ -78,21 +75,6 @@ def watched(home: Home, seen: Callable[[int], None]) -> Iterator[None]:
 
 def generate(home: Home, *arguments: str) -> str:
     return home.run("tpmwire-keygen", "-f", "key", "-N", "", *arguments)
-
-
-def keyfile(home: Home, name: str = "key") -> KeyFile:
-    return KeyFile.from_pem((home.path / f"{name}.tpm").read_bytes())
-
-
-def listed(home: Home, name: str = "key.pub") -> list[str]:
-    """Return what ssh-keygen says of a public key: its bits, fingerprint, comment and type."""
-    bits, fingerprint, rest = home.run("ssh-keygen", "-l", "-f", name).strip().split(" ", 2)
-    comment, kind = rest.rsplit(" ", 1)
-    return [bits, fingerprint, comment, kind.strip("()")]
-
-
-def files_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
 
 
 def snapshot(directory: Path) -> dict[str, tuple[bytes, os.stat_result]]:
@@ -226,27 +208,6 @@ def test_the_pin_is_what_the_tpm_wants_to_sign(home: Home, pin: str):
     home.run("tpm2_dictionarylockout", "--clear-lockout")
 
 
-def openssl_signs(home: Home, pin: str, name: str = "key") -> bool:
-    """Have OpenSSL sign with a key and PIN, verify that, and tell whether the TPM let it."""
-    need_provider(home)
-    home.write("text", "to be signed")
-    command = ["openssl", "pkeyutl", "-rawin", "-digest", "sha256", "-in", "text"]
-    provider = ["-provider", "tpm2", "-provider", "default"]
-    signing = ["-sign", "-inkey", f"{name}.tpm", "-passin", "env:PIN", "-out", "signature"]
-    if home.attempt(*command, *provider, *signing, PIN=pin).returncode != 0:
-        return False
-    home.write("public", home.run("ssh-keygen", "-e", "-m", "PKCS8", "-f", f"{name}.pub"))
-    home.run(*command, "-verify", "-pubin", "-inkey", "public", "-sigfile", "signature")
-    return True
-
-
-def need_provider(home: Home) -> None:
-    need("openssl", "ssh-keygen", "tpm2_dictionarylockout")
-    command = ("openssl", "list", "-providers", "-provider", "tpm2")
-    if home.attempt(*command).returncode != 0:
-        pytest.skip("tpm2-openssl is not installed")
-
-
 def test_a_pin_is_asked_for_twice_and_never_shown(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play("""
@@ -331,20 +292,6 @@ def test_no_output_has_a_pin_in_it(home: Home, arguments: list[str]):
 
 
 # --- parents ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def persistent(swtpm: Swtpm, template: object, handle: int = PERSISTENT) -> Iterator[None]:
-    """Have a primary key of a template at a persistent handle."""
-    with Tpm(connect(swtpm.conf)) as tpm, tpm.create_primary(template) as made:
-        evict(tpm, made, handle)
-    yield
-    with Tpm(connect(swtpm.conf)) as tpm:
-        evict(tpm, handle, handle)
-
-
-def evict(tpm: Tpm, what: object, handle: int) -> None:
-    tpm.execute(EvictControl(auth=TPM_RH.OWNER, objectHandle=what, persistentHandle=handle))
 
 
 def test_the_parent_is_the_owners_primary_key_unless_one_is_persistent(home: Home):

@@ -150,10 +150,16 @@ def parse_parent(text: str) -> int:
     return handle
 
 
+def parent_word(parent: int) -> str:
+    """Write a parent as `parse_parent` reads it."""
+    words: dict[int, str] = {handle: word for word, handle in HIERARCHIES.items()}
+    return words.get(parent, f"{parent:#010x}")
+
+
 def describe_parent(parent: int) -> str:
     """Call a parent as people do."""
-    word = next((word for word, handle in HIERARCHIES.items() if handle == parent), None)
-    return f"the {word} hierarchy" if word else f"the key {parent:#010x}"
+    word = parent_word(parent)
+    return f"the {word} hierarchy" if word in HIERARCHIES else f"the key {word}"
 
 
 def load(

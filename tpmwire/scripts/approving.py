@@ -16,15 +16,6 @@ from tpmwire.softkeys import public_of, sign
 from tpmwire.types.objects import TPMT_PUBLIC
 
 
-def add_options(parser: argparse._ActionsContainer) -> None:
-    """Add the options of the authority."""
-    parser.add_argument(
-        "--authority-key",
-        metavar="PRIV",
-        help="with --approve-pcrs: the private key of the authority (PEM, or as OpenSSH has it)",
-    )
-
-
 def run(options: argparse.Namespace) -> int:
     """Write into a key file that PCRs are approved."""
     if options.authority_key is None:
@@ -37,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     policy = Policy(step, name=pcrs.written(options.approve_pcrs))
     keyfiles.rewrite(path, approve(key, authorize, policy, authority))
     if not options.quiet:
-        said = f"{path} now signs while {step.explain()}, too."
+        said = f"Approved for {path}: {step.explain()}."
         console.report(options.program, f"{said}\nWhat was approved before stays approved.")
     return 0
 

@@ -13,12 +13,13 @@ from typing import Any
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.keyfile import KeyFile
-from tpmwire.parents import default_parent, open_parent
+from tpmwire.parents import default_parent, open_parent, parent_word
 from tpmwire.policy.base import Step
 from tpmwire.scripts import binding, console, files, keyfiles, parentage, pins, prompts, supporting
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.supporting import CURVES
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
+from tpmwire.ssh.publickey import PublicKey
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC
 
@@ -138,18 +139,16 @@ def _news(options: argparse.Namespace, base: str, key: KeyFile) -> tuple[str, ..
 
 
 def _data(options: argparse.Namespace, base: str, key: KeyFile) -> dict[str, Any]:
-    private, public = keyfiles.paths(base)
-    blob = public_blob(key.public)
+    private, public = map(keyfiles.shown, keyfiles.paths(base))
+    made = PublicKey(public_blob(key.public), options.comment)
     return {
-        "private": keyfiles.shown(private),
-        "public": keyfiles.shown(public),
-        "public_key": public_line(blob, "").strip(),
-        "fingerprint": fingerprint(blob),
-        "comment": options.comment,
-        "parent": key.parent,
+        "private": private,
+        "public": public,
+        **made.data(),
+        "parent": parent_word(key.parent),
         "parent_name": key.parent_name.hex(),
         "pin": not key.empty_auth,
-        "policy": key.has_policy,
+        "policy": binding.told(key),
     }
 
 

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-from typing import Any
 
 from tpmwire.errors import DecodeError
 from tpmwire.keyfile import LABEL
 from tpmwire.scripts import keyfiles
 from tpmwire.scripts.console import UserError
-from tpmwire.ssh.fingerprints import HASHES, PublicKey
 from tpmwire.ssh.keys import public_blob, public_line
+from tpmwire.ssh.publickey import HASHES, PublicKey
 
 
 def add_options(parser: argparse._ActionsContainer) -> None:
@@ -33,7 +32,7 @@ def print_fingerprints(options: argparse.Namespace) -> int:
     """Print the fingerprints of the public keys in a file."""
     keys = _read(keyfiles.chosen(options))
     if options.json:
-        print(json.dumps([_data(key, options.hash) for key in keys]))
+        print(json.dumps([key.data(options.hash) for key in keys]))
         return 0
     for key in keys:
         print(key.line(options.hash))
@@ -60,12 +59,3 @@ def _key(line: str) -> PublicKey | None:
         return None if line.lstrip().startswith("#") else PublicKey.read(line)
     except DecodeError:
         return None
-
-
-def _data(key: PublicKey, hash_name: str) -> dict[str, Any]:
-    return {
-        "type": key.kind,
-        "bits": key.bits,
-        "fingerprint": key.fingerprint(hash_name),
-        "comment": key.comment,
-    }

@@ -1,11 +1,11 @@
-"""Fingerprints of public keys as OpenSSH shows them: in text, and as a picture."""
+"""Public keys as OpenSSH shows them: their fingerprints, in text and as a picture."""
 
 import base64
 import hashlib
 from typing import NamedTuple
 
 from tpmwire.errors import DecodeError
-from tpmwire.ssh.keys import EcdsaPublicKey, RsaPublicKey, key_type
+from tpmwire.ssh.keys import EcdsaPublicKey, RsaPublicKey, fingerprint, key_type, public_line
 
 HASHES = ("sha256", "md5")
 
@@ -54,10 +54,19 @@ class PublicKey(NamedTuple):
 
     def fingerprint(self, hash_name: str = "sha256") -> str:
         """Compute the fingerprint, with the name of the hash before it."""
-        digest = self._digest(hash_name)
         if hash_name == "md5":
-            return "MD5:" + digest.hex(":")
-        return "SHA256:" + base64.b64encode(digest).decode("ascii").rstrip("=")
+            return "MD5:" + self._digest(hash_name).hex(":")
+        return fingerprint(self.blob)
+
+    def data(self, hash_name: str = "sha256") -> dict[str, str | int]:
+        """Tell the same as plain data, ready for JSON."""
+        return {
+            "type": self.kind,
+            "bits": self.bits,
+            "fingerprint": self.fingerprint(hash_name),
+            "comment": self.comment,
+            "public_key": public_line(self.blob, "").strip(),
+        }
 
     def line(self, hash_name: str = "sha256") -> str:
         """Write the line that ssh-keygen -l does."""
