@@ -1,5 +1,6 @@
 """What the tests of tpmwire-keygen share: a home, OpenSSL as a judge of keys, parents."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,10 @@ def listed(home: Home, name: str = "key.pub") -> list[str]:
 
 def files_in(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
+
+
+def snapshot(directory: Path) -> dict[str, tuple[bytes, os.stat_result]]:
+    return {path.name: (path.read_bytes(), path.stat()) for path in directory.glob("key.*")}
 
 
 def openssl_signs(home: Home, pin: str, name: str = "key") -> bool:

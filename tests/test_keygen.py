@@ -22,6 +22,7 @@ from keygen_fixtures import (
     new_home,
     openssl_signs,
     persistent,
+    snapshot,
 )
 from ssh_fixtures import Home, Watch, need
 from terminal import Terminal
@@ -75,10 +76,6 @@ def watched(home: Home, seen: Callable[[int], None]) -> Iterator[None]:
 
 def generate(home: Home, *arguments: str) -> str:
     return home.run("tpmwire-keygen", "-f", "key", "-N", "", *arguments)
-
-
-def snapshot(directory: Path) -> dict[str, tuple[bytes, os.stat_result]]:
-    return {path.name: (path.read_bytes(), path.stat()) for path in directory.glob("key.*")}
 
 
 # --- what is made -----------------------------------------------------------------------------

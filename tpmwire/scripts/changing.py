@@ -30,11 +30,12 @@ class Change(NamedTuple):
 
 def run(options: argparse.Namespace) -> int:
     """Change the PIN of a key as the command line says."""
-    if None in (options.old_pin, options.new_pin) and not prompts.can_ask_pin():
-        raise UsageError("nobody is there to be asked for PINs: give them with -P and -N, or files")
     path = keyfiles.chosen(options)
     key = keyfiles.read(path)
     _check(key)
+    asked = options.new_pin is None or (options.old_pin is None and not key.empty_auth)
+    if asked and not prompts.can_ask_pin():
+        raise UsageError("nobody to ask for PINs: give them with -P and -N, or by files")
     files.check_directory(os.path.realpath(path))
     change = _change(options, key)
     if change.new and key.empty_auth:
