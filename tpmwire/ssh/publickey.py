@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from typing import NamedTuple
 
 from tpmwire.errors import DecodeError
@@ -18,6 +19,9 @@ _NAMES = {
     "ecdsa-sha2-nistp521": "ECDSA",
     "ssh-rsa": "RSA",
 }
+_KEY = re.compile(
+    rf"(?<!\S)(?P<kind>{'|'.join(map(re.escape, _NAMES))})[ \t]+(?P<blob>\S+)[ \t]*(?P<comment>.*)"
+)
 _CURVES = {b"nistp256": 256, b"nistp384": 384, b"nistp521": 521}
 
 _WIDTH, _HEIGHT = 17, 9
@@ -34,10 +38,13 @@ class PublicKey(NamedTuple):
     @classmethod
     def read(cls, line: str) -> "PublicKey":
         """Read a line of a .pub or authorized_keys file; DecodeError if there is no key in it."""
-        words = line.split()
-        for number, word in enumerate(words[:-1]):
-            if word in _NAMES:
-                return cls(_blob(word, words[number + 1]), " ".join(words[number + 2 :]))
+        found = _KEY.search(line)
+        while found:
+            key = cls(_blob(found["blob"]), found["comment"].rstrip())
+            if key_type(key.blob) == found["kind"] and key.bits:
+                return key
+            # It may have been a word in an option before the key.
+            found = _KEY.search(line, found.start() + 1)
         raise DecodeError("no public key")
 
     @property
@@ -50,7 +57,9 @@ class PublicKey(NamedTuple):
         """The size of the key."""
         if self.kind == "RSA":
             return RsaPublicKey.unpack(self.blob).n.bit_length()
-        return _CURVES[EcdsaPublicKey.unpack(self.blob).curve] if self.kind == "ECDSA" else 256
+        if self.kind == "ECDSA":
+            return _CURVES.get(EcdsaPublicKey.unpack(self.blob).curve, 0)
+        return 256
 
     def fingerprint(self, hash_name: str = "sha256") -> str:
         """Compute the fingerprint, with the name of the hash before it."""
@@ -85,14 +94,11 @@ class PublicKey(NamedTuple):
         return hashlib.new(hash_name, self.blob, usedforsecurity=False).digest()
 
 
-def _blob(kind: str, encoded: str) -> bytes:
+def _blob(encoded: str) -> bytes:
     try:
-        blob = base64.b64decode(encoded, validate=True)
+        return base64.b64decode(encoded, validate=True)
     except ValueError:
-        blob = b""
-    if key_type(blob) != kind:
-        raise DecodeError(f"no {kind} key")
-    return blob
+        return b""
 
 
 def _walk(digest: bytes) -> list[list[str]]:
