@@ -77,9 +77,11 @@ def persistent(swtpm: Swtpm, template: object, handle: int = PERSISTENT) -> Iter
     """Have a primary key of a template at a persistent handle."""
     with Tpm(connect(swtpm.conf)) as tpm, tpm.create_primary(template) as made:
         evict(tpm, made, handle)
-    yield
-    with Tpm(connect(swtpm.conf)) as tpm:
-        evict(tpm, handle, handle)
+    try:
+        yield
+    finally:
+        with Tpm(connect(swtpm.conf)) as tpm:
+            evict(tpm, handle, handle)
 
 
 def evict(tpm: Tpm, what: object, handle: int) -> None:

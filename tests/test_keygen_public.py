@@ -118,7 +118,7 @@ def test_what_has_no_public_key_is_told(home: Home, verb: str):
     assert "broken.tpm: " in home.refuses("tpmwire-keygen", verb, "-f", "broken")
 
 
-def test_a_sealed_object_is_no_key(home: Home):
+def test_a_key_that_ssh_has_no_use_for_has_no_fingerprint(home: Home):
     file = keyfile(home, "rsa")
     parameters = file.public.parameters.replace(keyBits=3072)
     home.write("odd.tpm", file.replace(public=file.public.replace(parameters=parameters)).to_pem())
