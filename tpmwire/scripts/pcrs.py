@@ -8,7 +8,9 @@ import argparse
 import tpmwire
 from tpmwire.constants import TPM_ALG
 from tpmwire.digests import digest_size
+from tpmwire.errors import PolicyError, TpmError
 from tpmwire.policy import PCR
+from tpmwire.scripts.console import UserError
 
 Wanted = dict[TPM_ALG, dict[int, bytes | None]]
 """For each bank the numbers, and the content where it was written."""
@@ -45,7 +47,7 @@ def written(wanted: Wanted) -> str:
 def step(wanted: Wanted, conf: str | None) -> PCR:
     """Make the step of a policy; the TPM is asked only for what was not written.
 
-    Raises PolicyError if the TPM does not have one of the PCRs.
+    Raises UserError if the TPM does not have one of the PCRs.
     """
     asked: dict[int, list[int]] = {
         bank: [number for number, content in entries.items() if content is None]
@@ -53,14 +55,23 @@ def step(wanted: Wanted, conf: str | None) -> PCR:
     }
     found: dict[int, dict[int, bytes]] = {}
     if any(asked.values()):
-        with tpmwire.open(conf) as tpm:
-            found = PCR.read(tpm, asked).banks
+        found = _read(asked, wanted, conf)
     return PCR(
         {
             bank: found.get(bank, {}) | {n: content for n, content in entries.items() if content}
             for bank, entries in wanted.items()
         }
     )
+
+
+def _read(
+    asked: dict[int, list[int]], wanted: Wanted, conf: str | None
+) -> dict[int, dict[int, bytes]]:
+    try:
+        with tpmwire.open(conf) as tpm:
+            return PCR.read(tpm, asked).banks
+    except (PolicyError, TpmError) as error:
+        raise UserError(f"the TPM does not have all PCRs of {written(wanted)}: {error}") from None
 
 
 def _entry(bank: TPM_ALG, text: str) -> tuple[int, bytes | None]:
