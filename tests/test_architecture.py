@@ -24,7 +24,7 @@ RANKS = (
     {"types"},
     {"commands"},
     {"digests"},
-    {"names", "crypto", "templates", "masking", "traces"},
+    {"names", "crypto", "templates", "masking", "traces", "bodies"},
     {"softkeys", "signatures"},
     {"attester"},
     {"session", "lockout"},

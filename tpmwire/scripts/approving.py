@@ -3,14 +3,15 @@
 import argparse
 from collections.abc import Iterator
 
+from tpmwire.bodies import Alternative
 from tpmwire.constants import TPM_ALG
 from tpmwire.crypto import PrivateKey
 from tpmwire.keyfile import KeyFile
 from tpmwire.names import object_name
 from tpmwire.policy import Approved, Authorize, Policy, approval
 from tpmwire.policy.base import Step
-from tpmwire.policy.bodies import Alternative, read_policy, write_policy
-from tpmwire.scripts import authorities, console, keyfiles, pcrs
+from tpmwire.policy.bodies import read_policy, write_policy
+from tpmwire.scripts import authorities, binding, console, keyfiles, pcrs
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.softkeys import public_of, sign
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -24,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     key = keyfiles.read(path)
     authority = authorities.read_private(options.authority_key)
     authorize = _step(key, authority)
-    step = pcrs.step(options.approve_pcrs, options.tpm)
+    step = binding.pcr_step(options.approve_pcrs, options.tpm)
     policy = Policy(step, name=pcrs.written(options.approve_pcrs))
     keyfiles.rewrite(path, approve(key, authorize, policy, authority))
     if not options.quiet:

@@ -3,25 +3,27 @@
 import argparse
 import contextlib
 import getpass
+import importlib
 import json
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent, parent_word
-from tpmwire.policy.base import Step
-from tpmwire.scripts import binding, console, files, keyfiles, parentage, pins, prompts, supporting
+from tpmwire.scripts import console, files, keyfiles, parentage, pins, prompts, supporting
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.supporting import CURVES
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
 from tpmwire.ssh.publickey import PublicKey
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC
+
+if TYPE_CHECKING:
+    from tpmwire.scripts.binding import Binding
 
 DEFAULT_BITS = {"ecdsa": 256, "rsa": 2048}
 
@@ -32,14 +34,13 @@ class Order:
 
     template: TPMT_PUBLIC
     parent: int
-    bound_to: Sequence[Step] = ()
+    binding: "Binding | None" = None
 
     def make(self, tpm: Tpm, pin: bytes, parent_auth: bytes | None = None) -> KeyFile:
         """Make the key in the TPM."""
-        policy = binding.policy_of(self.bound_to, pin)
         template = self.template if pin else without_lockout(self.template)
-        if policy:
-            template = binding.bound(template, policy)
+        if self.binding:
+            template = self.binding.bind(template, pin)
         with open_parent(tpm, self.parent, auth=parent_auth) as storage:
             made = storage.create(template, auth=pin)
         key = KeyFile(
@@ -49,7 +50,7 @@ class Order:
             empty_auth=not pin,
             parent_name=storage.name,
         )
-        return binding.noted(key, policy) if policy else key
+        return self.binding.note(key, pin) if self.binding else key
 
 
 def add_options(parser: argparse._ActionsContainer) -> None:
@@ -87,11 +88,17 @@ def run(options: argparse.Namespace) -> int:
 
 def order_of(template: TPMT_PUBLIC, options: argparse.Namespace) -> Order:
     """Put together what shall be made; UserError if the TPM cannot make it."""
-    bound_to = binding.steps(options)
+    bound = bool(options.pcrs or options.policy_authority)
+    binding = _binding().Binding.asked_for(options) if bound else None
     with tpmwire.open(options.tpm) as tpm:
         supporting.check(tpm, template)
         parent = default_parent(tpm) if options.parent is None else options.parent
-    return Order(template, parent, bound_to)
+    return Order(template, parent, binding)
+
+
+def _binding() -> Any:
+    # Imported only for keys that are bound: it takes a good part of the time to make one.
+    return importlib.import_module("tpmwire.scripts.binding")
 
 
 def fulfil(order: Order, pin: bytes, options: argparse.Namespace) -> KeyFile:
@@ -148,7 +155,7 @@ def _data(options: argparse.Namespace, base: str, key: KeyFile) -> dict[str, Any
         "parent": parent_word(key.parent),
         "parent_name": key.parent_name.hex(),
         "pin": not key.empty_auth,
-        "policy": binding.told(key),
+        "policy": _binding().told(key) if key.has_policy else None,
     }
 
 

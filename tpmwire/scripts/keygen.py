@@ -6,7 +6,6 @@ import sys
 
 import tpmwire
 from tpmwire.scripts import (
-    binding,
     console,
     generating,
     keyfiles,
@@ -96,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(program=PROGRAM, verb=("generating", "run"))
     _add_verbs(parser.add_argument_group("what to do, if not to make a key"))
     _add_common(parser)
-    for module in (generating, pins, parentage, binding, publishing):
+    for module in (generating, pins, parentage, pcrs, publishing):
         module.add_options(parser)
     return parser
 

@@ -5,12 +5,8 @@ What is written without a content stands for the one that the TPM has now.
 
 import argparse
 
-import tpmwire
 from tpmwire.constants import TPM_ALG
 from tpmwire.digests import digest_size
-from tpmwire.errors import PolicyError, TpmError
-from tpmwire.policy import PCR
-from tpmwire.scripts.console import UserError
 
 Wanted = dict[TPM_ALG, dict[int, bytes | None]]
 """For each bank the numbers, and the content where it was written."""
@@ -24,6 +20,28 @@ BANKS = {
 HELP = "such as sha256:0,7, or with a content to come as sha256:7=HEX; more banks after a +"
 
 _MOST = 2040  # a selection has 255 octets at most
+
+
+def add_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that bind a key."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument(
+        "--pcrs",
+        type=parse,
+        metavar="PCRS",
+        help=f"the key signs only while these PCRs have the content they have now: {HELP}",
+    )
+    group.add_argument(
+        "--policy-authority",
+        metavar="PUB",
+        help="the key signs only with PCRs that the holder of the key of this public key (PEM, or "
+        "as OpenSSH has it) has approved, by --approve-pcrs",
+    )
+    parser.add_argument(
+        "--authority-key",
+        metavar="PRIV",
+        help="with --approve-pcrs: the private key of the authority (PEM, or as OpenSSH has it)",
+    )
 
 
 def parse(text: str) -> Wanted:
@@ -42,36 +60,6 @@ def written(wanted: Wanted) -> str:
     """Write a selection without the contents."""
     words = {bank: word for word, bank in BANKS.items()}
     return "+".join(f"{words[b]}:{','.join(map(str, sorted(n)))}" for b, n in wanted.items())
-
-
-def step(wanted: Wanted, conf: str | None) -> PCR:
-    """Make the step of a policy; the TPM is asked only for what was not written.
-
-    Raises UserError if the TPM does not have one of the PCRs.
-    """
-    asked: dict[int, list[int]] = {
-        bank: [number for number, content in entries.items() if content is None]
-        for bank, entries in wanted.items()
-    }
-    found: dict[int, dict[int, bytes]] = {}
-    if any(asked.values()):
-        found = _read(asked, wanted, conf)
-    return PCR(
-        {
-            bank: found.get(bank, {}) | {n: content for n, content in entries.items() if content}
-            for bank, entries in wanted.items()
-        }
-    )
-
-
-def _read(
-    asked: dict[int, list[int]], wanted: Wanted, conf: str | None
-) -> dict[int, dict[int, bytes]]:
-    try:
-        with tpmwire.open(conf) as tpm:
-            return PCR.read(tpm, asked).banks
-    except (PolicyError, TpmError) as error:
-        raise UserError(f"the TPM does not have all PCRs of {written(wanted)}: {error}") from None
 
 
 def _entry(bank: TPM_ALG, text: str) -> tuple[int, bytes | None]:
