@@ -231,6 +231,12 @@ def test_an_agent_and_a_keygen_do_without_asyncio():
     assert "asyncio" not in loaded
 
 
+def test_a_key_is_made_without_importing_what_only_other_keys_want():
+    loaded = loaded_by("import tpmwire.scripts.keygen; tpmwire.scripts.keygen._parser()")
+    assert "tpmwire.scripts.generating" in loaded
+    assert not loaded & {"tpmwire.policy", "tpmwire.softkeys", "cryptography.x509", "email"}
+
+
 @every_module
 def test_a_module_tells_its_one_responsibility_in_its_first_line(name: str):
     docstring = ast.get_docstring(MODULES[name])

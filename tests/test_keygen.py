@@ -391,7 +391,7 @@ def there(home: Home, request: pytest.FixtureRequest) -> list[str]:
     return request.param
 
 
-def test_no_overwrites_nothing(home: Home, there: list[str]):
+def test_row_4_no_overwrites_nothing(home: Home, there: list[str]):
     before = snapshot(home.path)
     question = "".join(f"{name} already exists.\n" for name in there)
     done = home.attempt("tpmwire-keygen", "-N", "", "-f", "key", given="n\n")

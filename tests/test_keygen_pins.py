@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from conftest import Swtpm, forgive
 from keygen_fixtures import PIN, clean_home, files_in, keyfile, openssl_signs, snapshot
-from ssh_fixtures import Home, Watch, need
+from ssh_fixtures import Home, Watch, agent, need
 from terminal import Terminal
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands import DictionaryAttackParameters
 from tpmwire.constants import TPM_CC, TPM_RH
+from tpmwire.lockout import Lockout
 from tpmwire.transport import connect
 
 OLD, NEW = "old secret", "new secret"
@@ -316,6 +317,19 @@ def test_a_key_to_be_imported_first_is_refused(home: Home):
     file = keyfile(home).replace(kind="2.23.133.10.1.4")
     (home.path / "key.tpm").write_text(file.to_pem())
     assert "cannot be loaded as it is" in home.refuses(*CHANGE, "-P", OLD, "-N", NEW)
+
+
+def test_row_7_a_key_without_a_pin_signs_while_the_tpm_is_locked(home: Home, swtpm: Swtpm):
+    need("ssh-add")
+    make(home)
+    home.run("tpmwire-keygen", "-q", "-f", "free", "-N", "")
+    for _ in range(3):
+        home.refuses(*CHANGE, "-P", "wrong", "-N", NEW)
+    with Tpm(connect(swtpm.conf)) as tpm:
+        assert Lockout.read(tpm.execute).locked
+    with agent(home, "key.tpm", "free.tpm", **home.askpass(OLD)) as daemon:
+        home.run("ssh-add", "-T", "free.pub", **daemon.env)
+        home.refuses("ssh-add", "-T", "key.pub", **daemon.env)
 
 
 # --- where PINs come from ---------------------------------------------------------------------
