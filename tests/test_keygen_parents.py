@@ -83,6 +83,15 @@ def persistent_with_password(swtpm: Swtpm, template: TPMT_PUBLIC) -> Iterator[No
             forgive(tpm)
 
 
+def allow(swtpm: Swtpm, tries: int) -> None:
+    """Have the TPM lock itself after so many wrong passwords."""
+    parameters = DictionaryAttackParameters(
+        lockHandle=TPM_RH.LOCKOUT, newMaxTries=tries, newRecoveryTime=600, lockoutRecovery=86400
+    )
+    with Tpm(connect(swtpm.conf)) as tpm:
+        tpm.execute(parameters)
+
+
 def lockout(swtpm: Swtpm) -> Lockout:
     with Tpm(connect(swtpm.conf)) as tpm:
         return Lockout.read(tpm.execute)
@@ -227,6 +236,7 @@ def test_the_password_of_a_persistent_key_is_asked_for(
     home: Home, swtpm: Swtpm, template: TPMT_PUBLIC
 ):
     counted = template is COUNTED
+    allow(swtpm, 10)
     asking = home.askpass(PASSWORD)
     with persistent_with_password(swtpm, template):
         command = ("tpmwire-keygen", "-q", "-f", "key", "-N", "", "-C", "ada")
@@ -242,11 +252,7 @@ def test_the_password_of_a_persistent_key_is_asked_for(
 
 
 def test_the_last_try_is_not_spent_on_a_guess(home: Home, swtpm: Swtpm):
-    with Tpm(connect(swtpm.conf)) as tpm:
-        parameters = DictionaryAttackParameters(
-            lockHandle=TPM_RH.LOCKOUT, newMaxTries=2, newRecoveryTime=600, lockoutRecovery=86400
-        )
-        tpm.execute(parameters)
+    allow(swtpm, 2)
     asking = home.askpass(PASSWORD)
     with persistent_with_password(swtpm, COUNTED):
         for name in ("a", "b", "c"):

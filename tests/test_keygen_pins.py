@@ -283,6 +283,16 @@ def test_a_full_disk_changes_nothing(home: Home):
     assert files_in(home.path) == ["key.pub", "key.tpm"]
 
 
+def test_a_new_pin_that_the_tpm_cannot_take_is_told_before_any_question(home: Home):
+    make(home)
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play(f"""
+            $ tpmwire-keygen -p -f key -N {"x" * 33}; echo $?
+            tpmwire-keygen: The PIN is 33 octets long, and the TPM takes 32 at most
+            2
+        """)
+
+
 def test_a_directory_that_takes_no_file_is_told_before_any_question(home: Home):
     make(home)
     home.run("mkdir", "-m", "500", "keys")
@@ -372,6 +382,9 @@ def test_a_pin_that_got_lost_is_not_taken_for_none(home: Home, content: str):
         (["-P", PIN, "-N", ""], "an old PIN means nothing here"),
         (["-l", "-N", ""], "a new PIN means nothing here"),
         (["-A", "-N", ""], "a new PIN means nothing here"),
+        (["-p", "--json", "-N", ""], "--json means nothing here"),
+        (["-p", "--pcrs", "sha256:7", "-N", ""], "--pcrs means nothing here"),
+        (["-p", "-b", "256", "-N", ""], "-b means nothing here"),
     ],
 )
 def test_what_gives_no_pin_makes_no_key(home: Home, arguments: list[str], said: str):

@@ -267,9 +267,7 @@ def test_a_passphrase_is_asked_for_where_there_is_one(tmp_path: Path):
             read_private_key(octets, lambda wrong=wrong: wrong)
 
 
-@pytest.mark.parametrize(
-    "octets", [b"", b"junk", b"-----BEGIN PUBLIC KEY-----\nAA\n", b"ssh-rsa"]
-)
+@pytest.mark.parametrize("octets", [b"", b"junk", b"-----BEGIN PUBLIC KEY-----\nAA\n", b"ssh-rsa"])
 def test_what_is_no_key_is_told(octets: bytes):
     with pytest.raises(KeyFileError, match="no key that can be read"):
         read_public_key(octets)

@@ -91,19 +91,20 @@ def _check_use(key: KeyFile) -> None:
 
 
 def _change(options: argparse.Namespace, key: KeyFile) -> Change:
-    """Find out both PINs."""
-    old = b""
-    if not key.empty_auth:
-        warning = _warning(options, key)
-        if options.old_pin is not None:
-            _say(options, warning)
-            old = options.old_pin()
-        else:
-            old = prompts.ask_pin(f"Enter old PIN{f' ({warning})' if warning else ''}: ")
+    """Find out both PINs; what is given is looked at before anybody is asked for the rest."""
     limit = digest_size(key.public.nameAlg)
-    if options.new_pin is not None:
-        return Change(old, pins.check(options.new_pin(), limit))
-    return Change(old, pins.ask_new(limit, _NEW))
+    old = None if options.old_pin is None else options.old_pin()
+    new = None if options.new_pin is None else pins.check(options.new_pin(), limit)
+    old = b"" if key.empty_auth else _old_pin(options, _warning(options, key), old)
+    return Change(old, pins.ask_new(limit, _NEW) if new is None else new)
+
+
+def _old_pin(options: argparse.Namespace, warning: str, given: bytes | None) -> bytes:
+    if given is None:
+        return prompts.ask_pin(f"Enter old PIN{f' ({warning})' if warning else ''}: ")
+    if warning:
+        console.say(f"{options.program}: {warning}")
+    return given
 
 
 def _warning(options: argparse.Namespace, key: KeyFile) -> str:
@@ -116,11 +117,6 @@ def _warning(options: argparse.Namespace, key: KeyFile) -> str:
             raise UserError(f"the TPM is locked because of wrong PINs; {state.wait}")
         return _LAST_TRY if state.tries_left == 1 else ""
     return ""
-
-
-def _say(options: argparse.Namespace, warning: str) -> None:
-    if warning:
-        console.say(f"{options.program}: {warning}")
 
 
 def _news(path: str, change: Change, key: KeyFile) -> str:

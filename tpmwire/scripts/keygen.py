@@ -56,6 +56,7 @@ _ONLY_FOR = {
     "pcrs": (_MAKING, _HOSTS),
     "policy_authority": (_MAKING, _HOSTS),
     "authority_key": (_APPROVING,),
+    "json": (_MAKING, _HOSTS, "publishing", "supporting"),
 }
 _CALLED = {"new_pin": "a new PIN", "old_pin": "an old PIN", "bits": "-b"}
 
@@ -125,7 +126,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("-f", dest="file", metavar="NAME", help="the files NAME.tpm and NAME.pub")
     add("-q", dest="quiet", action="store_true", help="say nothing but errors and warnings")
-    add("--json", action="store_true", help="print what was made or found for programs")
+    told = "print what was made or found as JSON; nobody is asked for a name, or to overwrite"
+    add("--json", action="store_const", const=True, help=told)
     add("--tpm", type=console.conf, metavar="CONF", help=console.TPM_HELP)
     add("--version", action="version", version=f"%(prog)s {tpmwire.__version__}")
 
