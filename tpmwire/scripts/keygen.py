@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from typing import Any
 
 import tpmwire
 from tpmwire.scripts import (
@@ -42,6 +43,8 @@ that is bound to an authority can be given new PCRs:
   openssl pkey -in authority.pem -pubout -out authority.pub.pem
   tpmwire-keygen -f work --policy-authority authority.pub.pem
   tpmwire-keygen -f work --approve-pcrs sha256:7 --authority-key authority.pem
+Whoever has authority.pem decides, so it is better kept on another machine; there the content to
+come can be approved, as sha256:7=HEX, without any TPM.
 
 exit codes: 0 made or done, 1 failed or interrupted, 2 wrong usage
 """
@@ -57,6 +60,13 @@ _ONLY_FOR = {
     "policy_authority": (_MAKING, _HOSTS),
     "authority_key": (_APPROVING,),
     "json": (_MAKING, _HOSTS, "publishing", "supporting"),
+}
+_GROUPS: dict[str, Any] = {
+    "the key to make": generating,
+    "PINs": pins,
+    "its parent in the TPM": parentage,
+    "what it is bound to": pcrs,
+    "fingerprints": publishing,
 }
 _CALLED = {"new_pin": "a new PIN", "old_pin": "an old PIN", "bits": "-b"}
 
@@ -93,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(program=PROGRAM, verb=("generating", "run"))
-    _add_verbs(parser.add_argument_group("what to do, if not to make a key"))
+    parser.set_defaults(program=PROGRAM, verb=(_MAKING, "run"))
     _add_common(parser)
-    for module in (generating, pins, parentage, pcrs, publishing):
-        module.add_options(parser)
+    _add_verbs(parser.add_argument_group("what to do, if not to make a key"))
+    for title, module in _GROUPS.items():
+        module.add_options(parser.add_argument_group(title))
     return parser
 
 
