@@ -20,6 +20,7 @@ BASE = "root/etc/ssh"
 NAMES = [
     f"ssh_host_tpm_{kind}_key.{ending}" for kind in ("ecdsa", "rsa") for ending in ("pub", "tpm")
 ]
+SIGN = ("ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f")
 MAKE = ("tpmwire-keygen", "-A", "-f", "root")
 
 
@@ -75,10 +76,9 @@ def test_the_directory_may_be_written_with_a_slash(home: Home):
 def test_an_agent_signs_as_the_host(home: Home):
     need("ssh-keygen")
     home.run(*MAKE, "-q")
-    sign = ("ssh-keygen", "-q", "-Y", "sign", "-n", "file", "-f")
     with agent(home, "--key-dir", BASE) as daemon:
         for name in NAMES[::2]:
-            signature = home.run(*sign, f"{BASE}/{name}", given="text", **daemon.env)
+            signature = home.run(*SIGN, f"{BASE}/{name}", given="text", **daemon.env)
             assert signature.startswith("-----BEGIN SSH SIGNATURE-----")
 
 
@@ -110,11 +110,36 @@ def test_what_is_supported_is_listed_for_people(home: Home):
     assert lines[0].startswith("ecdsa 256, ")
 
 
-def test_what_is_listed_can_be_made(home: Home):
+def test_programs_are_told_of_each_host_key_in_a_line(home: Home):
+    lines = home.run(*MAKE, "--json").splitlines()
+    told = [json.loads(line) for line in lines]
+    assert [Path(each["private"]).name for each in told] == NAMES[1::2]
+    assert [each["fingerprint"] for each in told] == [
+        listed(home, f"{BASE}/{name}")[1] for name in NAMES[::2]
+    ]
+
+
+def test_what_is_listed_can_be_made_and_signs(home: Home):
+    need("ssh-keygen")
     told = json.loads(home.run("tpmwire-keygen", "--supported", "--json"))
-    for bits in told["ecdsa"]:
-        home.run("tpmwire-keygen", "-q", "-N", "", "-f", f"e{bits}", "-b", str(bits))
-        assert listed(home, f"e{bits}.pub")[0] == str(bits)
+    sizes = [(kind, bits) for kind, listed_bits in told.items() for bits in listed_bits]
+    for kind, bits in sizes:
+        name = f"{kind}{bits}"
+        home.run("tpmwire-keygen", "-q", "-N", "", "-f", name, "-t", kind, "-b", str(bits))
+        assert listed(home, f"{name}.pub")[0] == str(bits)
+    home.write("text", "to be signed")
+    with agent(home, "--key-dir", ".") as daemon:
+        for kind, bits in sizes:
+            name = f"{kind}{bits}"
+            home.run(*SIGN, f"{name}.pub", "text", **daemon.env)
+            public = (home.path / f"{name}.pub").read_text()
+            home.write("allowed", f"me@example.com {public}")
+            verify = ("-Y", "verify", "-n", "file", "-I", "me@example.com", "-f", "allowed")
+            home.run("ssh-keygen", *verify, "-s", "text.sig", given="to be signed")
+            (home.path / "text.sig").unlink()
+
+
+def test_what_is_not_listed_is_not_made(home: Home):
     said = home.refuses("tpmwire-keygen", "-q", "-N", "", "-f", "x", "-t", "rsa", "-b", "8192")
     assert said == "tpmwire-keygen: this TPM cannot make RSA-8192 keys\n"
 
