@@ -20,6 +20,7 @@ from tpmwire.client import Tpm
 from tpmwire.commands import DictionaryAttackParameters
 from tpmwire.constants import TPM_CC, TPM_RH
 from tpmwire.lockout import Lockout
+from tpmwire.scripts.changing import Change
 from tpmwire.transport import connect
 
 OLD, NEW = "old secret", "new secret"
@@ -291,6 +292,22 @@ def test_a_new_pin_that_the_tpm_cannot_take_is_told_before_any_question(home: Ho
             tpmwire-keygen: The PIN is 33 octets long, and the TPM takes 32 at most
             2
         """)
+
+
+@pytest.mark.parametrize("pin", ["", OLD])
+def test_a_missing_tpm_is_told_before_any_question(home: Home, pin: str):
+    make(home, pin)
+    home.env["TPMWIRE_TCTI"] = "device:/dev/none"
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ tpmwire-keygen -p -f key; echo $?
+            tpmwire-keygen: /dev/none: no TPM there[...]
+            1
+        """)
+
+
+def test_a_change_shows_no_pin():
+    assert repr(Change(OLD.encode(), NEW.encode())) == "Change()"
 
 
 def test_a_directory_that_takes_no_file_is_told_before_any_question(home: Home):

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import os
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import tpmwire
 from tpmwire.attributes import TPMA_OBJECT
@@ -21,11 +21,12 @@ _LAST_TRY = "one more wrong PIN locks the TPM"
 _NEW = pins.Questions("Enter new PIN (empty for no PIN): ", "Enter same PIN again: ")
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True)
+class Change:
     """The PINs of a key, before and after."""
 
-    old: bytes
-    new: bytes
+    old: bytes = field(repr=False)
+    new: bytes = field(repr=False)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -92,10 +93,11 @@ def _check_use(key: KeyFile) -> None:
 
 def _change(options: argparse.Namespace, key: KeyFile) -> Change:
     """Find out both PINs; what is given is looked at before anybody is asked for the rest."""
+    warning = _warning(options, key)
     limit = digest_size(key.public.nameAlg)
     old = None if options.old_pin is None else options.old_pin()
     new = None if options.new_pin is None else pins.check(options.new_pin(), limit)
-    old = b"" if key.empty_auth else _old_pin(options, _warning(options, key), old)
+    old = b"" if key.empty_auth else _old_pin(options, warning, old)
     return Change(old, pins.ask_new(limit, _NEW) if new is None else new)
 
 
@@ -108,10 +110,13 @@ def _old_pin(options: argparse.Namespace, warning: str, given: bytes | None) -> 
 
 
 def _warning(options: argparse.Namespace, key: KeyFile) -> str:
-    """Warn of a last try; UserError if the TPM is locked, so that none is worth a question."""
-    if key.public.objectAttributes & TPMA_OBJECT.noDA:
-        return ""
+    """Warn of a last try; UserError if the TPM is locked, so that none is worth a question.
+
+    The TPM is opened for it in any case, so that a missing one is told before any question.
+    """
     with contextlib.suppress(KeyError), tpmwire.open(options.tpm) as tpm:
+        if key.public.objectAttributes & TPMA_OBJECT.noDA:
+            return ""
         state = Lockout.read(tpm.execute)
         if not state.tries_left:
             raise UserError(f"the TPM is locked because of wrong PINs; {state.wait}")
