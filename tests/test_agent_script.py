@@ -20,7 +20,7 @@ from terminal import Terminal
 
 from tpmwire.constants import TPM_CC
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import keyfiles
+from tpmwire.scripts import agent as script
 
 PIN = "correct horse"
 
@@ -394,14 +394,14 @@ def test_a_key_is_called_by_its_public_file_or_description_or_name(home: Home):
     public = (home.path / "ada.pub").read_text()
     plain = KeyFile.from_pem(path.read_bytes())
     described = plain.replace(description="described")
-    assert keyfiles.comment(str(path), plain) == ""
+    assert script._comment(str(path), plain) == str(path)
     home.write("other.pub", public.replace(" ada", " my own words"))
-    assert keyfiles.comment(str(path), described) == "my own words"
+    assert script._comment(str(path), described) == "my own words"
     of_another_key = (home.path / "rsa.pub").read_text()
     for useless in ("", "no key\n", "ssh-rsa %%% ada\n", public.split()[0], of_another_key):
         home.write("other.pub", useless)
-        assert keyfiles.comment(str(path), plain) == ""
-        assert keyfiles.comment(str(path), described) == "described"
+        assert script._comment(str(path), plain) == str(path)
+        assert script._comment(str(path), described) == "described"
     with agent(home, "other.tpm") as daemon:
         assert comments(home, daemon) == ["other.tpm"]
 

@@ -10,7 +10,7 @@ from ssh_fixtures import Home, need
 from terminal import Terminal
 
 from tpmwire.errors import DecodeError
-from tpmwire.ssh.publickey import PublicKey
+from tpmwire.ssh.fingerprints import PublishedKey
 
 KINDS = {
     "p256": (),
@@ -85,7 +85,7 @@ def test_a_picture_of_every_digest_is_that_of_ssh_keygen(home: Home):
     text = "".join((home.path / f"e{number}.pub").read_text() for number in range(40))
     home.write("many", text)
     theirs = home.run("ssh-keygen", "-lv", "-f", "many")
-    keys = [PublicKey.read(line) for line in text.splitlines()]
+    keys = [PublishedKey.read(line) for line in text.splitlines()]
     assert "".join(f"{key.line()}\n{key.picture()}\n" for key in keys) == theirs
 
 
@@ -140,4 +140,4 @@ def test_the_file_is_asked_for_without_a_name(home: Home):
 )
 def test_a_line_without_a_key_is_none(line: str):
     with pytest.raises(DecodeError):
-        PublicKey.read(line)
+        PublishedKey.read(line)

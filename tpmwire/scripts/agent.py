@@ -1,6 +1,8 @@
 """tpmwire-agent: an SSH agent whose keys are in the TPM."""
 
 import argparse
+import base64
+import binascii
 import glob
 import logging
 import os
@@ -13,9 +15,10 @@ from collections.abc import Callable, Iterator
 import tpmwire
 from tpmwire.errors import Error, TransportError
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import console, keyfiles, prompts
+from tpmwire.scripts import console, prompts
 from tpmwire.scripts.console import UserError
 from tpmwire.ssh.agent import Agent
+from tpmwire.ssh.keys import public_blob
 from tpmwire.ssh.server import listening, serve
 from tpmwire.ssh.tpmkey import TPM_IN_USE, TpmKey
 
@@ -177,10 +180,22 @@ def _key(path: str, conf: str | None) -> TpmKey:
     try:
         with open(path, "rb") as file:
             keyfile = KeyFile.from_pem(file.read(65536))
-        comment = keyfiles.comment(path, keyfile) or keyfiles.shown(path)
+        comment = _comment(path, keyfile)
         return TpmKey(keyfile, comment, lambda: tpmwire.open(conf), prompts.ask_pin)
     except Error as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _comment(path: str, keyfile: KeyFile) -> str:
+    """Find what to call a key: the comment in its .pub file, its description, or its path."""
+    try:
+        with open(f"{path.removesuffix('.tpm')}.pub", encoding="utf-8") as file:
+            _, encoded, comment = file.readline().strip().split(" ", 2)
+        if base64.b64decode(encoded) == public_blob(keyfile.public):
+            return comment
+    except (OSError, ValueError, binascii.Error):
+        pass
+    return keyfile.description or os.fsencode(path).decode("utf-8", "replace")
 
 
 def _parser() -> argparse.ArgumentParser:

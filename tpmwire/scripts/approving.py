@@ -11,7 +11,7 @@ from tpmwire.names import object_name
 from tpmwire.policy import Approved, Authorize, Policy, approval
 from tpmwire.policy.base import Step
 from tpmwire.policy.bodies import read_policy, write_policy
-from tpmwire.scripts import authorities, binding, console, keyfiles, pcrs
+from tpmwire.scripts import authorities, binding, console, pcrs, storing
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.softkeys import public_of, sign
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -21,13 +21,13 @@ def run(options: argparse.Namespace) -> int:
     """Write into a key file that PCRs are approved."""
     if options.authority_key is None:
         raise UsageError("--approve-pcrs wants the key that signs it: --authority-key PRIV")
-    path = keyfiles.chosen(options)
-    key = keyfiles.read(path)
+    path = storing.chosen(options)
+    key = storing.read(path)
     authority = authorities.read_private(options.authority_key)
     authorize = _step(key, authority)
     step = binding.pcr_step(options.approve_pcrs, options.tpm)
     policy = Policy(step, name=pcrs.written(options.approve_pcrs))
-    keyfiles.rewrite(path, approve(key, authorize, policy, authority))
+    storing.rewrite(path, approve(key, authorize, policy, authority))
     if not options.quiet:
         said = f"Approved for {path}: {step.explain()}."
         console.report(options.program, f"{said}\nWhat was approved before stays approved.")

@@ -2,7 +2,7 @@
 
 from tpmwire.crypto import PrivateKey
 from tpmwire.errors import Error
-from tpmwire.scripts import keyfiles, prompts
+from tpmwire.scripts import prompts, storing
 from tpmwire.scripts.console import UserError
 from tpmwire.softkeys import public_of, read_private_key, read_public_key
 from tpmwire.types.objects import TPMT_PUBLIC
@@ -11,14 +11,14 @@ from tpmwire.types.objects import TPMT_PUBLIC
 def read_public(path: str) -> TPMT_PUBLIC:
     """Read a public key as a TPM knows it.  Raises UserError, or OSError."""
     try:
-        return public_of(read_public_key(keyfiles.read_octets(path)))
+        return public_of(read_public_key(storing.read_octets(path)))
     except Error as error:
         raise UserError(f"{path}: {error}") from None
 
 
 def read_private(path: str) -> PrivateKey:
     """Read a private key, whose passphrase is asked for if it has one; UserError, or OSError."""
-    octets = keyfiles.read_octets(path)
+    octets = storing.read_octets(path)
     try:
         return read_private_key(octets, lambda: prompts.ask_pin(f"Passphrase of {path}: "))
     except UserError:

@@ -14,7 +14,7 @@ from tpmwire.errors import KeyFileError, TpmError
 from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
 from tpmwire.lockout import Lockout
 from tpmwire.parents import load, open_parent
-from tpmwire.scripts import console, files, keyfiles, parentage, pins, prompts
+from tpmwire.scripts import console, files, parentage, pins, prompts, storing
 from tpmwire.scripts.console import UsageError, UserError
 
 _LAST_TRY = "one more wrong PIN locks the TPM"
@@ -31,8 +31,8 @@ class Change:
 
 def run(options: argparse.Namespace) -> int:
     """Change the PIN of a key as the command line says."""
-    path = keyfiles.chosen(options)
-    key = keyfiles.read(path)
+    path = storing.chosen(options)
+    key = storing.read(path)
     _check(key)
     asked = options.new_pin is None or (options.old_pin is None and not key.empty_auth)
     if asked and not prompts.can_ask_pin():
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     changed = parentage.under(
         key.parent, options, lambda auth: _changed(options, key, change, auth)
     )
-    keyfiles.rewrite(path, changed)
+    storing.rewrite(path, changed)
     if not options.quiet:
         console.report(options.program, _news(path, change, changed))
     return 0

@@ -14,11 +14,11 @@ import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent, parent_word
-from tpmwire.scripts import console, files, keyfiles, parentage, pins, prompts, supporting
+from tpmwire.scripts import console, files, parentage, pins, prompts, storing, supporting
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.supporting import CURVES
+from tpmwire.ssh.fingerprints import PublishedKey
 from tpmwire.ssh.keys import fingerprint, public_blob, public_line
-from tpmwire.ssh.publickey import PublicKey
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC
 
@@ -125,7 +125,7 @@ def template_of(kind: str, bits: int | None = None) -> TPMT_PUBLIC:
 
 def save(options: argparse.Namespace, base: str, key: KeyFile, *, overwrite: bool = False) -> None:
     """Write the two files of a key, and tell what was done."""
-    private, public = keyfiles.paths(base)
+    private, public = storing.paths(base)
     line = public_line(public_blob(key.public), options.comment)
     contents = [(private, key.to_pem(), 0o600), (public, line, 0o644)]
     files.write_together(contents, overwrite=overwrite)
@@ -136,7 +136,7 @@ def save(options: argparse.Namespace, base: str, key: KeyFile, *, overwrite: boo
 
 
 def _news(options: argparse.Namespace, base: str, key: KeyFile) -> tuple[str, ...]:
-    private, public = keyfiles.paths(base)
+    private, public = storing.paths(base)
     return (
         f"Your identification has been saved in {private}",
         f"Your public key has been saved in {public}",
@@ -146,8 +146,8 @@ def _news(options: argparse.Namespace, base: str, key: KeyFile) -> tuple[str, ..
 
 
 def _data(options: argparse.Namespace, base: str, key: KeyFile) -> dict[str, Any]:
-    private, public = map(keyfiles.shown, keyfiles.paths(base))
-    made = PublicKey(public_blob(key.public), options.comment)
+    private, public = map(storing.shown, storing.paths(base))
+    made = PublishedKey(public_blob(key.public), options.comment)
     return {
         "private": private,
         "public": public,
@@ -176,7 +176,7 @@ def _base(options: argparse.Namespace) -> str:
     base = os.path.join(directory, f"id_tpm_{options.type}")
     if prompts.terminal() and not (options.quiet or options.json):
         answer = prompts.ask(f"Enter file in which to save the key ({base}): ")
-        base = keyfiles.base(answer) if answer else base
+        base = storing.base(answer) if answer else base
     if os.path.dirname(base) == directory:
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
@@ -186,7 +186,7 @@ def _base(options: argparse.Namespace) -> str:
 def _may_write(base: str, options: argparse.Namespace) -> bool:
     """Find out whether files stand in the way; False if none do, UserError if they shall stay."""
     files.check_directory(base)
-    there = [path for path in keyfiles.paths(base) if os.path.lexists(path)]
+    there = [path for path in storing.paths(base) if os.path.lexists(path)]
     for path in there:
         if not os.path.isfile(path):
             raise UserError(f"{path} is there and is no ordinary file")

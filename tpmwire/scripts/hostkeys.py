@@ -4,7 +4,7 @@ import argparse
 import os
 
 import tpmwire
-from tpmwire.scripts import console, files, generating, keyfiles
+from tpmwire.scripts import console, files, generating, storing
 from tpmwire.scripts.supporting import supports
 
 DIRECTORY = "/etc/ssh"
@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     console.warn_of_emulator(options.program, options.tpm)
     for kind in generating.DEFAULT_BITS:
         base = f"{options.file or ''}{DIRECTORY}/ssh_host_tpm_{kind}_key"
-        if not os.path.lexists(keyfiles.paths(base)[0]):
+        if not os.path.lexists(storing.paths(base)[0]):
             _make(options, kind, base)
     return 0
 

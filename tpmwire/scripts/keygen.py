@@ -9,11 +9,11 @@ import tpmwire
 from tpmwire.scripts import (
     console,
     generating,
-    keyfiles,
     parentage,
     pcrs,
     pins,
     publishing,
+    storing,
 )
 from tpmwire.scripts.console import UsageError
 
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     module, function = ("approving", "run") if options.approve_pcrs else options.verb
     _check(options, module)
     if module != "hostkeys" and options.file is not None:
-        options.file = keyfiles.base(options.file)
+        options.file = storing.base(options.file)
     work = getattr(importlib.import_module(f"tpmwire.scripts.{module}"), function)
     code: int = work(options)
     return code

@@ -27,6 +27,13 @@ def terminal() -> bool:
             return True
 
 
+def can_ask_pin() -> bool:
+    """Tell whether `ask_pin` has somebody to ask, or a program."""
+    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return require == "force" or bool(display and require != "never") or terminal()
+
+
 def ask(question: str) -> str:
     """Ask for a line on standard input; UserError if none comes."""
     print(question, end="", flush=True)
@@ -66,23 +73,14 @@ def ask_pin(prompt: str) -> bytes:
     $SSH_ASKPASS_REQUIRE "prefer" puts the program first, "force" does so without a display, and
     "never" forbids it.  UserError if nobody can be asked, or gives no answer.
     """
-    if _by_program():
+    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    allowed = require == "force" or (display and require != "never")
+    if allowed and (require in ("force", "prefer") or not terminal()):
         return _askpass(prompt)
     if not terminal():
         raise UserError("nobody can be asked for the PIN: set SSH_ASKPASS and SSH_ASKPASS_REQUIRE")
     return ask_secret(prompt)
-
-
-def can_ask_pin() -> bool:
-    """Tell whether `ask_pin` has somebody to ask."""
-    return _by_program() or terminal()
-
-
-def _by_program() -> bool:
-    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    allowed = require == "force" or (bool(display) and require != "never")
-    return allowed and (require in ("force", "prefer") or not terminal())
 
 
 def _askpass(prompt: str) -> bytes:

@@ -5,10 +5,10 @@ import json
 
 from tpmwire.errors import DecodeError
 from tpmwire.keyfile import LABEL
-from tpmwire.scripts import keyfiles
+from tpmwire.scripts import storing
 from tpmwire.scripts.console import UserError
+from tpmwire.ssh.fingerprints import HASHES, PublishedKey
 from tpmwire.ssh.keys import public_blob, public_line
-from tpmwire.ssh.publickey import HASHES, PublicKey
 
 
 def add_options(parser: argparse._ActionsContainer) -> None:
@@ -23,14 +23,14 @@ def add_options(parser: argparse._ActionsContainer) -> None:
 
 def print_keys(options: argparse.Namespace) -> int:
     """Print the lines of the public keys in a file."""
-    for key in _read(keyfiles.chosen(options)):
+    for key in _read(storing.chosen(options)):
         print(public_line(key.blob, key.comment), end="")
     return 0
 
 
 def print_fingerprints(options: argparse.Namespace) -> int:
     """Print the fingerprints of the public keys in a file."""
-    keys = _read(keyfiles.chosen(options))
+    keys = _read(storing.chosen(options))
     if options.json:
         print(json.dumps([key.data(options.hash) for key in keys]))
         return 0
@@ -41,12 +41,12 @@ def print_fingerprints(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(path: str) -> list[PublicKey]:
+def _read(path: str) -> list[PublishedKey]:
     """Read the public keys in a key file, or in a file of public keys; UserError without any."""
-    octets = keyfiles.read_octets(path)
+    octets = storing.read_octets(path)
     if f"BEGIN {LABEL}".encode() in octets:
-        file = keyfiles.read(path)
-        return [PublicKey(public_blob(file.public), keyfiles.comment(path, file))]
+        file = storing.read(path)
+        return [PublishedKey(public_blob(file.public), storing.comment(path, file))]
     lines = octets.decode("utf-8", "surrogateescape").splitlines()
     found = [key for line in lines if (key := _key(line))]
     if not found:
@@ -54,8 +54,8 @@ def _read(path: str) -> list[PublicKey]:
     return found
 
 
-def _key(line: str) -> PublicKey | None:
+def _key(line: str) -> PublishedKey | None:
     try:
-        return None if line.lstrip().startswith("#") else PublicKey.read(line)
+        return None if line.lstrip().startswith("#") else PublishedKey.read(line)
     except DecodeError:
         return None

@@ -29,14 +29,14 @@ _PAINT = " .o+=*BOX@%&#/^"
 _START, _END = "S", "E"
 
 
-class PublicKey(NamedTuple):
+class PublishedKey(NamedTuple):
     """A public key, as it stands in a .pub file."""
 
     blob: bytes
     comment: str = ""
 
     @classmethod
-    def read(cls, line: str) -> "PublicKey":
+    def read(cls, line: str) -> "PublishedKey":
         """Read a line of a .pub or authorized_keys file; DecodeError if there is no key in it."""
         found = _KEY.search(line)
         while found:

@@ -1,4 +1,4 @@
-"""Key files on disk: their names, reading them, putting another key into one."""
+"""Key files as a command line names them: reading one, putting another key into it."""
 
 import argparse
 import base64
