@@ -13,10 +13,9 @@ from terminal import Terminal
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.commands import CreatePrimary, DictionaryAttackParameters, HierarchyChangeAuth
+from tpmwire.commands import CreatePrimary, DictionaryAttackParameters
 from tpmwire.constants import TPM_CC, TPM_RH
 from tpmwire.lockout import Lockout
-from tpmwire.session import Entity
 from tpmwire.structure import Structure
 from tpmwire.templates import ECC_SRK
 from tpmwire.transport import connect
@@ -52,18 +51,13 @@ def make(home: Home, *arguments: str) -> None:
 
 @contextmanager
 def owner_password(swtpm: Swtpm) -> Iterator[None]:
-    """Have a password on the owner hierarchy."""
-    change_owner_auth(swtpm, b"", PASSWORD.encode())
+    """Have a password on the owner hierarchy, set by tpm2-tools."""
+    need("tpm2_changeauth")
+    tool(swtpm, "changeauth", "-c", "o", PASSWORD)
     try:
         yield
     finally:
-        change_owner_auth(swtpm, PASSWORD.encode(), b"")
-
-
-def change_owner_auth(swtpm: Swtpm, old: bytes, new: bytes) -> None:
-    with Tpm(connect(swtpm.conf)) as tpm:
-        owner = Entity.permanent(TPM_RH.OWNER, old)
-        tpm.execute(HierarchyChangeAuth(authHandle=owner, newAuth=new))
+        tool(swtpm, "changeauth", "-c", "o", "-p", PASSWORD)
 
 
 @contextmanager
