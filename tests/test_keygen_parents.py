@@ -92,8 +92,10 @@ def lockout(swtpm: Swtpm) -> Lockout:
 
 
 def prompts(home: Home) -> list[str]:
+    """The questions that were asked, without what the agent says of who wants the answer."""
     path = home.path / "prompts"
-    return path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [line for line in lines if line.endswith(": ")]
 
 
 # --- which parent -----------------------------------------------------------------------------
