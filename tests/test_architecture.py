@@ -24,7 +24,7 @@ RANKS = (
     {"types"},
     {"commands"},
     {"digests"},
-    {"names", "crypto", "templates", "masking", "traces", "roca"},
+    {"names", "crypto", "templates", "masking", "traces", "roca", "bodies"},
     {"softkeys", "signatures", "detached", "wrapped"},
     {"attester", "pem"},
     {"authorization"},
@@ -244,6 +244,12 @@ def test_an_agent_and_a_keygen_do_without_asyncio():
     loaded = loaded_by("import tpmwire.scripts.agent, tpmwire.scripts.keygen")
     assert "tpmwire.ssh.server" in loaded
     assert "asyncio" not in loaded
+
+
+def test_a_key_is_made_without_importing_what_only_other_keys_want():
+    loaded = loaded_by("import tpmwire.scripts.keygen; tpmwire.scripts.keygen._parser()")
+    assert "tpmwire.scripts.generating" in loaded
+    assert not loaded & {"tpmwire.policy", "tpmwire.softkeys", "cryptography.x509", "email"}
 
 
 @every_module

@@ -310,3 +310,54 @@ def test_a_missing_directory_is_told_before_any_work(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(FileNotFoundError):
         files.check_directory(str(tmp_path / "file" / "key"))
+
+
+# --- another content --------------------------------------------------------------------------
+
+
+def test_a_rewritten_file_has_its_permissions_and_owner_still(tmp_path: Path):
+    path = tmp_path / "key.tpm"
+    path.write_text("old")
+    path.chmod(0o640)
+    before = path.stat()
+    files.rewrite(str(path), "new")
+    after = path.stat()
+    assert content(tmp_path) == {"key.tpm": "new"}
+    assert (after.st_mode, after.st_uid, after.st_gid) == (
+        before.st_mode,
+        before.st_uid,
+        before.st_gid,
+    )
+    assert after.st_ino != before.st_ino
+
+
+@pytest.mark.parametrize("call", ["mkstemp", "fchmod", "fsync", "replace"])
+def test_a_failure_while_a_file_is_rewritten_leaves_it_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+):
+    path = tmp_path / "key.tpm"
+    path.write_text("old")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError(errno.EIO, "broken", "elsewhere")
+
+    monkeypatch.setattr(tempfile if call == "mkstemp" else os, call, fail)
+    with pytest.raises(OSError, match="broken") as caught:
+        files.rewrite(str(path), "new")
+    assert caught.value.filename == str(path)
+    assert content(tmp_path) == {"key.tpm": "old"}
+
+
+def test_a_file_that_is_not_there_is_not_rewritten(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        files.rewrite(str(tmp_path / "none"), "new")
+    assert content(tmp_path) == {}
+
+
+def test_what_a_link_points_to_is_rewritten(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "key").write_text("old")
+    (tmp_path / "link").symlink_to("deep/key")
+    files.rewrite(str(tmp_path / "link"), "new")
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "deep") == {"key": "new"}

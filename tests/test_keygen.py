@@ -12,36 +12,34 @@ from pathlib import Path
 
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
+from keygen_fixtures import (
+    PERSISTENT,
+    PIN,
+    clean_home,
+    files_in,
+    keyfile,
+    listed,
+    new_home,
+    openssl_signs,
+    persistent,
+    snapshot,
+)
 from ssh_fixtures import Home, Watch, need
 from terminal import Terminal
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.commands import EvictControl
 from tpmwire.constants import TPM_CC, TPM_ECC, TPM_RH
-from tpmwire.keyfile import KeyFile
 from tpmwire.parents import open_parent
-from tpmwire.scripts import keygen
+from tpmwire.scripts import generating, keygen
 from tpmwire.templates import ECC_SIGN, ECC_SRK, RSA_SRK
 from tpmwire.transport import connect
 from tpmwire.types import TPMS_ECC_PARMS, TPMS_RSA_PARMS
 
-PIN = "correct horse"
-PERSISTENT = 0x81000001
-
 
 @pytest.fixture
 def home(tmp_path: Path, swtpm: Swtpm) -> Iterator[Home]:
-    """A home directory with a TPM in which a test has to leave nothing loaded."""
-    yield new_home(tmp_path, swtpm.conf)
-    if swtpm.process.poll() is None:
-        assert left_loaded(swtpm) == ()
-
-
-def new_home(path: Path, conf: str) -> Home:
-    home = Home(path, conf)
-    home.env.pop("PYTHONUNBUFFERED", None)
-    return home
+    yield from clean_home(tmp_path, swtpm)
 
 
 @pytest.fixture
@@ -78,25 +76,6 @@ def watched(home: Home, seen: Callable[[int], None]) -> Iterator[None]:
 
 def generate(home: Home, *arguments: str) -> str:
     return home.run("tpmwire-keygen", "-f", "key", "-N", "", *arguments)
-
-
-def keyfile(home: Home, name: str = "key") -> KeyFile:
-    return KeyFile.from_pem((home.path / f"{name}.tpm").read_bytes())
-
-
-def listed(home: Home, name: str = "key.pub") -> list[str]:
-    """Return what ssh-keygen says of a public key: its bits, fingerprint, comment and type."""
-    bits, fingerprint, rest = home.run("ssh-keygen", "-l", "-f", name).strip().split(" ", 2)
-    comment, kind = rest.rsplit(" ", 1)
-    return [bits, fingerprint, comment, kind.strip("()")]
-
-
-def files_in(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir())
-
-
-def snapshot(directory: Path) -> dict[str, tuple[bytes, os.stat_result]]:
-    return {path.name: (path.read_bytes(), path.stat()) for path in directory.glob("key.*")}
 
 
 # --- what is made -----------------------------------------------------------------------------
@@ -226,27 +205,6 @@ def test_the_pin_is_what_the_tpm_wants_to_sign(home: Home, pin: str):
     home.run("tpm2_dictionarylockout", "--clear-lockout")
 
 
-def openssl_signs(home: Home, pin: str, name: str = "key") -> bool:
-    """Have OpenSSL sign with a key and PIN, verify that, and tell whether the TPM let it."""
-    need_provider(home)
-    home.write("text", "to be signed")
-    command = ["openssl", "pkeyutl", "-rawin", "-digest", "sha256", "-in", "text"]
-    provider = ["-provider", "tpm2", "-provider", "default"]
-    signing = ["-sign", "-inkey", f"{name}.tpm", "-passin", "env:PIN", "-out", "signature"]
-    if home.attempt(*command, *provider, *signing, PIN=pin).returncode != 0:
-        return False
-    home.write("public", home.run("ssh-keygen", "-e", "-m", "PKCS8", "-f", f"{name}.pub"))
-    home.run(*command, "-verify", "-pubin", "-inkey", "public", "-sigfile", "signature")
-    return True
-
-
-def need_provider(home: Home) -> None:
-    need("openssl", "ssh-keygen", "tpm2_dictionarylockout")
-    command = ("openssl", "list", "-providers", "-provider", "tpm2")
-    if home.attempt(*command).returncode != 0:
-        pytest.skip("tpm2-openssl is not installed")
-
-
 def test_a_pin_is_asked_for_twice_and_never_shown(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play("""
@@ -310,7 +268,7 @@ def test_a_given_pin_that_the_tpm_cannot_take_is_wrong_usage(home: Home, pin: st
 def test_without_a_terminal_a_pin_has_to_be_given(home: Home):
     done = home.attempt("tpmwire-keygen", "-f", "key")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "give one with -N, or -N '' for none" in done.stderr
+    assert "give one with --pin-file or -N, or -N '' for none" in done.stderr
     assert files_in(home.path) == []
 
 
@@ -331,20 +289,6 @@ def test_no_output_has_a_pin_in_it(home: Home, arguments: list[str]):
 
 
 # --- parents ----------------------------------------------------------------------------------
-
-
-@contextmanager
-def persistent(swtpm: Swtpm, template: object, handle: int = PERSISTENT) -> Iterator[None]:
-    """Have a primary key of a template at a persistent handle."""
-    with Tpm(connect(swtpm.conf)) as tpm, tpm.create_primary(template) as made:
-        evict(tpm, made, handle)
-    yield
-    with Tpm(connect(swtpm.conf)) as tpm:
-        evict(tpm, handle, handle)
-
-
-def evict(tpm: Tpm, what: object, handle: int) -> None:
-    tpm.execute(EvictControl(auth=TPM_RH.OWNER, objectHandle=what, persistentHandle=handle))
 
 
 def test_the_parent_is_the_owners_primary_key_unless_one_is_persistent(home: Home):
@@ -447,7 +391,7 @@ def there(home: Home, request: pytest.FixtureRequest) -> list[str]:
     return request.param
 
 
-def test_no_overwrites_nothing(home: Home, there: list[str]):
+def test_row_4_no_overwrites_nothing(home: Home, there: list[str]):
     before = snapshot(home.path)
     question = "".join(f"{name} already exists.\n" for name in there)
     done = home.attempt("tpmwire-keygen", "-N", "", "-f", "key", given="n\n")
@@ -579,7 +523,7 @@ def test_help_and_version_need_no_tpm(home: Home):
     assert home.run("tpmwire-keygen", "--version").startswith("tpmwire-keygen ")
     text = home.run("tpmwire-keygen", "--help")
     assert all(option in text for option in ("-t", "-b", "-f", "-C", "-N", "-q", "--parent"))
-    assert "exit codes: 0 made, 1 failed or interrupted, 2 wrong usage" in text
+    assert "exit codes: 0 made or done, 1 failed or interrupted, 2 wrong usage" in text
 
 
 # --- failures ---------------------------------------------------------------------------------
@@ -818,7 +762,7 @@ def test_quiet_shows_no_life(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     before = threading.active_count()
     for quiet, more in (([], 1), (["-q"], 0)):
-        with keygen._signs_of_life(keygen._parser().parse_args(quiet)):
+        with generating._signs_of_life(keygen._parser().parse_args(quiet)):
             assert threading.active_count() == before + more
 
 
@@ -837,15 +781,15 @@ def test_of_an_emulated_tpm_one_line_says_that_there_is_no_hardware(home: Home):
 # --- tables -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("bits", "curve"), keygen.CURVES.items())
+@pytest.mark.parametrize(("bits", "curve"), generating.CURVES.items())
 def test_a_size_chooses_its_curve(bits: int, curve: TPM_ECC):
-    parameters = keygen._template("ecdsa", bits).parameters
+    parameters = generating.template_of("ecdsa", bits).parameters
     assert isinstance(parameters, TPMS_ECC_PARMS)
     assert (parameters.curveID, curve.name) == (curve, f"NIST_P{bits}")
 
 
 @pytest.mark.parametrize("bits", [1024, 2048, 3072, 4096, 16384])
 def test_an_rsa_size_is_asked_of_the_tpm(bits: int):
-    parameters = keygen._template("rsa", bits).parameters
+    parameters = generating.template_of("rsa", bits).parameters
     assert isinstance(parameters, TPMS_RSA_PARMS)
     assert parameters.keyBits == bits

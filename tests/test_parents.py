@@ -20,10 +20,14 @@ from tpmwire.errors import KeyFileError, TpmError
 from tpmwire.parents import (
     HIERARCHIES,
     PERSISTENT_SRK,
+    PasswordWantedError,
     default_parent,
+    describe_parent,
     is_storage,
     open_parent,
+    parent_word,
     parse_parent,
+    with_parent_auth,
 )
 from tpmwire.templates import (
     ECC_SIGN,
@@ -396,3 +400,71 @@ def test_any_text_is_a_parent_or_a_value_error(text: str):
     except ValueError:
         return
     assert handle in HIERARCHIES.values() or handle >> 24 == 0x81
+
+
+# --- passwords --------------------------------------------------------------------------------
+
+
+class Work:
+    """Work under a parent that goes wrong until it is given the password."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.given = error, []
+
+    def __call__(self, auth: bytes | None) -> str:
+        self.given.append(auth)
+        if auth != b"password":
+            raise self.error
+        return "done"
+
+
+WANTED = [
+    TpmError(0x9A2, "CreatePrimary"),
+    TpmError(0x98E, "Create"),
+    TpmError(0x9A2, "Load"),
+    TpmError(0x98E, "Import"),
+    PasswordWantedError("one try is left"),
+]
+OTHERS = [
+    TpmError(0x98E, "ObjectChangeAuth"),
+    TpmError(0x9A2, "Sign"),
+    TpmError(0x921, "Load"),
+    TpmError(0x1DF, "Load"),
+    KeyFileError("no such parent"),
+]
+
+
+@pytest.mark.parametrize("error", WANTED, ids=str)
+def test_the_password_of_a_parent_is_asked_for_only_after_a_refusal(error: Exception):
+    work = Work(error)
+    assert with_parent_auth(work, lambda: b"password") == "done"
+    assert work.given == [None, b"password"]
+
+
+@pytest.mark.parametrize("error", WANTED, ids=str)
+def test_a_wrong_password_of_a_parent_is_not_asked_for_again(error: Exception):
+    work = Work(error)
+    with pytest.raises(type(error)):
+        with_parent_auth(work, lambda: b"wrong")
+    assert work.given == [None, b"wrong"]
+
+
+@pytest.mark.parametrize("error", OTHERS, ids=str)
+def test_other_failures_are_no_reason_to_ask_for_a_password(error: Exception):
+    work = Work(error)
+    with pytest.raises(type(error)):
+        with_parent_auth(work, lambda: b"password")
+    assert work.given == [None]
+
+
+@pytest.mark.parametrize(
+    ("parent", "word", "description"),
+    [
+        (TPM_RH.OWNER, "owner", "the owner hierarchy"),
+        (TPM_RH.NULL, "null", "the null hierarchy"),
+        (0x81000001, "0x81000001", "the key 0x81000001"),
+    ],
+)
+def test_parents_are_called_as_people_write_them(parent: int, word: str, description: str):
+    assert (parent_word(parent), describe_parent(parent)) == (word, description)
+    assert parse_parent(word) == parent

@@ -168,3 +168,9 @@ def test_a_compressed_point_is_a_key_file_error(openssh: bytes):
     damaged = b"\n".join((lines[0], base64.b64encode(body), *lines[-2:]))
     with pytest.raises(KeyFileError, match="no private key that could be read"):
         read_private_key(damaged)
+
+
+@pytest.mark.parametrize("octets", [b"", b"junk", b"-----BEGIN PUBLIC KEY-----\nAA\n", b"ssh-rsa"])
+def test_what_is_no_public_key_is_told(octets: bytes):
+    with pytest.raises(KeyFileError, match="no public key that could be read"):
+        read_public_key(octets)

@@ -1,20 +1,31 @@
 """Keys outside a TPM: their areas, against what a TPM accepts, has and signs with."""
 
 import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from softkeys import KINDS, key_of
 from test_duplication import DIGEST, check_signature, scheme_of
 
-from tpmwire import templates
+from tpmwire import signatures, templates
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG, TPM_ECC, TPM_RC
 from tpmwire.errors import DecodeError, EncodeError, TpmError
-from tpmwire.softkeys import check_binding, private_key_of, public_of, sensitive_of
+from tpmwire.pem import read_private_key, read_public_key
+from tpmwire.softkeys import (
+    check_binding,
+    private_key_of,
+    public_of,
+    sensitive_of,
+    sign,
+)
 from tpmwire.types import (
     TPMS_ECC_PARMS,
     TPMS_ECC_POINT,
@@ -201,3 +212,47 @@ def test_the_areas_of_a_key_show_no_secret():
 def test_an_imported_key_does_not_pretend_to_have_been_made_by_a_tpm():
     assert not public_of(key_of("P-256")).objectAttributes & TPMA_OBJECT.sensitiveDataOrigin
     assert templates.ECC_SIGN.objectAttributes & TPMA_OBJECT.sensitiveDataOrigin
+
+
+# --- files of other programs ------------------------------------------------------------------
+
+
+def written(tmp_path: Path, *command: str) -> bytes:
+    """Run a program of OpenSSL or OpenSSH that writes a key into the file `key`."""
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    return (tmp_path / "key").read_bytes()
+
+
+def openssl_key(tmp_path: Path, algorithm: str, *options: str) -> bytes:
+    command = ("openssl", "genpkey", "-quiet", "-algorithm", algorithm, *options, "-out", "key")
+    return written(tmp_path, *command)
+
+
+P256 = ("EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+
+
+@pytest.mark.parametrize("algorithm", [P256, ("RSA",)], ids=["p256", "rsa"])
+def test_what_a_read_key_signs_openssl_verifies(tmp_path: Path, algorithm: tuple[str, ...]):
+    key = read_private_key(openssl_key(tmp_path, *algorithm))
+    written(tmp_path, "openssl", "pkey", "-in", "key", "-pubout", "-out", "key.pub")
+    public = (tmp_path / "key.pub").read_bytes()
+    assert public_of(read_public_key(public)) == public_of(key)
+    made = sign(key, b"text", TPM_ALG.SHA384)
+    assert signatures.verify(public_of(key), b"text", made) == TPM_ALG.SHA384
+    (tmp_path / "text").write_bytes(b"text")
+    details: Any = made.signature
+    if made.sigAlg == TPM_ALG.RSASSA:
+        octets = details.sig
+    else:
+        numbers = (details.signatureR, details.signatureS)
+        octets = encode_dss_signature(*(int.from_bytes(n, "big") for n in numbers))
+    (tmp_path / "signature").write_bytes(octets)
+    verify = ("-sha384", "-verify", "key.pub", "-signature", "signature", "text")
+    written(tmp_path, "openssl", "dgst", *verify)
+
+
+@pytest.mark.parametrize("bits", ["256", "384", "521"])
+def test_keys_are_read_as_openssh_writes_them(tmp_path: Path, bits: str):
+    generate = ("ssh-keygen", "-q", "-t", "ecdsa", "-b", bits, "-N", "", "-f", "key")
+    key = read_private_key(written(tmp_path, *generate))
+    assert public_of(read_public_key((tmp_path / "key.pub").read_bytes())) == public_of(key)

@@ -67,7 +67,7 @@ def make_loadable(parent: LoadedObject, keyfile: KeyFile) -> KeyFile:
 
 
 def import_file(
-    tpm: Tpm, keyfile: KeyFile, handle: int | None = None, auth: bytes = b""
+    tpm: Tpm, keyfile: KeyFile, handle: int | None = None, auth: bytes | None = b""
 ) -> KeyFile:
     """Turn an importable file into a loadable one, under the parent that it names, or another.
 

@@ -33,11 +33,10 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Self
 
 from cryptography.hazmat import asn1
-from cryptography.x509 import ObjectIdentifier
 
+from tpmwire.bodies import Alternative, Body
 from tpmwire.constants import TPM_RH
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError
-from tpmwire.policy.bodies import Alternative, Body
 from tpmwire.structure import Structure
 from tpmwire.types.algorithms import TPM2B_ENCRYPTED_SECRET
 from tpmwire.types.base import TPM_HANDLE
@@ -47,6 +46,13 @@ LOADABLE = "2.23.133.10.1.3"
 IMPORTABLE = "2.23.133.10.1.4"
 SEALED = "2.23.133.10.1.5"
 LEGACY_LOADABLE = "2.23.133.10.2"
+
+_KINDS = {
+    LOADABLE: bytes.fromhex("06 06 67 81 05 0a 01 03"),
+    IMPORTABLE: bytes.fromhex("06 06 67 81 05 0a 01 04"),
+    SEALED: bytes.fromhex("06 06 67 81 05 0a 01 05"),
+    LEGACY_LOADABLE: bytes.fromhex("06 05 67 81 05 0a 02"),
+}
 
 LABEL = "TSS2 PRIVATE KEY"
 _PARENT_NAME = "Parent-Name"
@@ -174,7 +180,7 @@ class KeyFile:
             if _DESCRIPTION in found
             else None,
             rsa_parent=_true(found.get(_RSA_PARENT)),
-            kind=asn1.decode_der(ObjectIdentifier, asn1.encode_der(elements[0])).dotted_string,
+            kind=_kind(elements[0]),
             others=tuple(asn1.encode_der(e) for e in optional if e.tag_bytes[0] not in known),
         )
 
@@ -202,8 +208,11 @@ class KeyFile:
             pubkey=_Public(value=self.public).pack(),
             privkey=_Private(value=self.private).pack(),
         )
-        kind = asn1.decode_der(asn1.TLV, asn1.encode_der(ObjectIdentifier(self.kind)))
-        return [kind, *sorted(optional, key=_tag_order), *_parted(asn1.encode_der(required))]
+        return [
+            _kind_element(self.kind),
+            *sorted(optional, key=_tag_order),
+            *_parted(asn1.encode_der(required)),
+        ]
 
     def to_pem(self) -> str:
         """Write the PEM form, in lines of 64.
@@ -340,6 +349,25 @@ def _bodies(entries: list[_Policy]) -> tuple[Body, ...]:
 
 def _entries(bodies: Sequence[Body]) -> list[_Policy]:
     return [_Policy(commandCode=body.code, commandPolicy=body.octets) for body in bodies]
+
+
+def _kind(element: asn1.TLV) -> str:
+    """Read the kind of a key."""
+    der = asn1.encode_der(element)
+    known = next((kind for kind, octets in _KINDS.items() if octets == der), None)
+    return known or asn1.decode_der(_object_identifier(), der).dotted_string
+
+
+def _kind_element(kind: str) -> asn1.TLV:
+    der = _KINDS.get(kind) or asn1.encode_der(_object_identifier()(kind))
+    return asn1.decode_der(asn1.TLV, der)
+
+
+def _object_identifier() -> Any:
+    # Imported only for kinds that are not known here: it takes as long as a key is made.
+    from cryptography.x509 import ObjectIdentifier
+
+    return ObjectIdentifier
 
 
 def _handle(number: int) -> int:

@@ -1,4 +1,4 @@
-"""Keys of programs that know nothing of TPMs, in PEM files: private ones, and public ones."""
+"""Keys of programs that know nothing of TPMs, in their files: private ones, and public ones."""
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -43,9 +43,14 @@ def read_private_key(data: bytes, passphrase: bytes | None = None) -> PrivateKey
 
 
 def read_public_key(data: bytes) -> PublicKey:
-    """Read a public key, a SubjectPublicKeyInfo; KeyFileError if there is none of RSA or ECC."""
+    """Read a SubjectPublicKeyInfo in PEM [RFC 7468, 13], or the line of a .pub file of OpenSSH.
+
+    KeyFileError if there is no key of RSA or ECC.
+    """
+    is_pem = data.lstrip().startswith(b"-----BEGIN")
+    load = serialization.load_pem_public_key if is_pem else serialization.load_ssh_public_key
     try:
-        key = serialization.load_pem_public_key(data)
+        key = load(data)
     except (ValueError, NotImplementedError, UnsupportedAlgorithm):
         raise KeyFileError("no public key that could be read in it") from None
     if not isinstance(key, PublicKey):

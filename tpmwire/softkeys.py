@@ -1,5 +1,7 @@
 """Keys outside a TPM: those of `cryptography` as public and sensitive areas, and back.
 
+They sign as those of a TPM do.
+
 A sensitive area has of an RSA key one of its two primes, of an ECC key the scalar.  [Part 2, 12.3]
 """
 
@@ -7,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from tpmwire import crypto
 from tpmwire.attributes import TPMA_OBJECT
@@ -17,7 +19,12 @@ from tpmwire.crypto import PrivateKey
 from tpmwire.digests import digest, equal
 from tpmwire.errors import DecodeError, EncodeError
 from tpmwire.templates import NO_CIPHER, ecc_public, rsa_public
-from tpmwire.types.algorithms import TPMT_SYM_DEF_OBJECT
+from tpmwire.types.algorithms import (
+    TPMS_SIGNATURE_ECC,
+    TPMS_SIGNATURE_RSA,
+    TPMT_SIGNATURE,
+    TPMT_SYM_DEF_OBJECT,
+)
 from tpmwire.types.objects import TPMT_PUBLIC, TPMT_SENSITIVE
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -26,6 +33,22 @@ SIGNS = TPMA_OBJECT.userWithAuth | TPMA_OBJECT.sign
 """The attributes of a key that came from outside, may leave again, and signs what it is given."""
 
 _DEFAULT_EXPONENT = 65537
+
+
+def sign(key: PrivateKey, octets: bytes, hash_alg: TPM_ALG) -> TPMT_SIGNATURE:
+    """Sign octets as a key of a TPM does: by ECDSA or RSASSA with a hash."""
+    hashing = crypto.hash_class(hash_alg)()
+    if isinstance(key, rsa.RSAPrivateKey):
+        made = key.sign(octets, padding.PKCS1v15(), hashing)
+        return TPMT_SIGNATURE(
+            sigAlg=TPM_ALG.RSASSA, signature=TPMS_SIGNATURE_RSA(hash=hash_alg, sig=made)
+        )
+    r, s = decode_dss_signature(key.sign(octets, ec.ECDSA(hashing)))
+    size = (key.curve.key_size + 7) // 8
+    numbers = {"signatureR": r.to_bytes(size, "big"), "signatureS": s.to_bytes(size, "big")}
+    return TPMT_SIGNATURE(
+        sigAlg=TPM_ALG.ECDSA, signature=TPMS_SIGNATURE_ECC(hash=hash_alg, **numbers)
+    )
 
 
 def public_of(
@@ -46,23 +69,6 @@ def public_of(
             area = ecc_public(number, attributes, symmetric)  # type: ignore[arg-type]
             return area.replace(unique=crypto.ecc_point(public))
     raise EncodeError(f"no TPM has the curve {public.curve.name}")
-
-
-def public_from_pem(text: bytes) -> TPMT_PUBLIC:
-    """Read a public key that `openssl pkey -pubout` has written; DecodeError if it is none.
-
-    [RFC 7468, 13]
-    """
-    try:
-        key = load_pem_public_key(text)
-    except (ValueError, UnsupportedAlgorithm):
-        raise DecodeError("not a public key in PEM that is known here") from None
-    if not isinstance(key, PublicKey):
-        raise DecodeError("a public key of a kind that no TPM has")
-    try:
-        return public_of(key)
-    except EncodeError as error:
-        raise DecodeError(error.reason) from None
 
 
 def _rsa_area(

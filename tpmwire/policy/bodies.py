@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from tpmwire.attributes import TPMA_LOCALITY
 from tpmwire.authorization import Entity, HasEntity
+from tpmwire.bodies import Alternative, Body
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_EO
 from tpmwire.digests import digest_size
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError, PolicyError
@@ -41,20 +42,6 @@ FindEntity = Callable[[int, bytes], HasEntity]
 """Finds an entity by the handle that it had once, and its Name."""
 
 _UNSIGNED = TPMT_SIGNATURE(sigAlg=TPM_ALG.NULL)
-
-
-class Body(NamedTuple):
-    """One step: the code of its command, and octets."""
-
-    code: int
-    octets: bytes = b""
-
-
-class Alternative(NamedTuple):
-    """A policy that an authority has approved."""
-
-    name: str | None
-    bodies: tuple[Body, ...]
 
 
 class _Authorize(Structure):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -42,6 +43,22 @@ def write_together(contents: Iterable[Content], *, overwrite: bool = False) -> N
             _discard(aside)
 
 
+def rewrite(path: str, text: str) -> None:
+    """Replace the content of a file in one step; its permissions and owner stay, and so do links.
+
+    Raises OSError, with nothing changed.
+    """
+    with InterruptsHeld(), _naming(path):
+        place = os.path.realpath(path)
+        there = os.stat(place)
+        draft = _draft(place, text, stat.S_IMODE(there.st_mode), (there.st_uid, there.st_gid))
+        try:
+            os.replace(draft, place)
+        except OSError:
+            _discard(draft)
+            raise
+
+
 def _put_all_in_place(drafts: list[tuple[str, str]], overwrite: bool) -> list[str]:
     """Put the drafts into their places, or none of them; what stood there, by its second names."""
     asides = []
@@ -66,12 +83,14 @@ def _naming(path: str) -> Iterator[None]:
         raise
 
 
-def _draft(path: str, text: str, mode: int) -> str:
+def _draft(path: str, text: str, mode: int, owner: tuple[int, int] | None = None) -> str:
     directory = os.path.dirname(os.path.abspath(path))
     descriptor, draft = tempfile.mkstemp(prefix=_PREFIX, dir=directory)
     try:
         # Octets that are no UTF-8 came in as surrogates, and go out as they were.
         with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
+            if owner and owner != (os.geteuid(), os.getegid()):
+                os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()

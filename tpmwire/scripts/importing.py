@@ -8,12 +8,11 @@ import argparse
 import importlib
 
 from tpmwire.scripts.console import UsageError
-from tpmwire.scripts.prompts import NewPin
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: argparse._ActionsContainer) -> None:
     """Describe the options."""
-    add = parser.add_argument_group("a key that exists already").add_argument
+    add = parser.add_argument
     add(
         *("-i", "--import"),
         dest="imported",
@@ -44,14 +43,14 @@ def wanted(options: argparse.Namespace) -> bool:
     return bool(options.imported or options.wrap_for or options.export_parent)
 
 
-def bring_in(options: argparse.Namespace, new_pin: NewPin) -> int:
-    """Do what the options say; the exit code.  `new_pin` finds the PIN of the new key."""
+def run(options: argparse.Namespace) -> int:
+    """Do what the options say; the exit code."""
     _check_usage(options)
     code: int
     if options.export_parent:
         code = importlib.import_module("tpmwire.scripts.wrapping").export_parent(options)
     else:
-        code = importlib.import_module("tpmwire.scripts.movein").move_in(options, new_pin)
+        code = importlib.import_module("tpmwire.scripts.movein").move_in(options)
     return code
 
 

@@ -4,30 +4,29 @@ import argparse
 import os
 
 import tpmwire
-from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import AttestationError, KeyFileError, TpmError
 from tpmwire.importable import import_file, is_supported, make_importable, make_loadable
 from tpmwire.keyfile import LABEL, KeyFile
 from tpmwire.objects import LoadedObject
 from tpmwire.parents import default_parent, open_parent
-from tpmwire.scripts import console, outside
+from tpmwire.scripts import console, outside, parentage, pins
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.outside import Found
+from tpmwire.scripts.pins import Source
 from tpmwire.scripts.place import PROGRAM, Place, comment_for, stem
-from tpmwire.scripts.prompts import NewPin
 from tpmwire.scripts.wrapping import wrap_key
 from tpmwire.signatures import verify
 from tpmwire.ssh.keys import RSA_SHA2_256, public_blob, signature_algorithm
 
 
-def move_in(options: argparse.Namespace, new_pin: NewPin) -> int:
+def move_in(options: argparse.Namespace) -> int:
     """Import or wrap the key of a file; the exit code."""
     data = outside.read_file(options.imported)
     if f"-----BEGIN {LABEL}-----".encode() in data:
         return _import_wrapped(options, data)
     found = outside.read_key(options.imported, data, options.passphrase_fd)
-    (wrap_key if options.wrap_for else _import)(options, found, new_pin)
+    (wrap_key if options.wrap_for else _import)(options, found, pins.for_new_key(options))
     console.say(
         f"{PROGRAM}: {options.imported} still is the key: whoever has it, or a copy of it, signs "
         "without TPM and PIN. Once you have seen the new one work, destroy it and its backups."
@@ -35,16 +34,21 @@ def move_in(options: argparse.Namespace, new_pin: NewPin) -> int:
     return 0
 
 
-def _import(options: argparse.Namespace, found: Found, new_pin: NewPin) -> None:
+def _import(options: argparse.Namespace, found: Found, new_pin: Source) -> None:
     console.warn_of_emulator(PROGRAM, options.tpm)
     with tpmwire.open(options.tpm) as tpm:  # before anybody is asked anything
         if not is_supported(tpm, found.public):
             raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys")
+        handle = default_parent(tpm) if options.parent is None else options.parent
     place = Place.choose(options, found.blob)
     pin = new_pin()
+
+    def work(auth: bytes | None) -> KeyFile:
+        with tpmwire.open(options.tpm) as tpm, open_parent(tpm, handle, auth=auth) as parent:
+            return _taken_in(parent, found, handle, pin)
+
     try:
-        with tpmwire.open(options.tpm) as tpm:
-            made = _taken_in(tpm, found, options.parent, pin)
+        made = parentage.under(handle, options, work)
     except TpmError as error:
         if (error.command, error.subject, error.index) != ("Import", "parameter", 2):
             raise
@@ -53,13 +57,11 @@ def _import(options: argparse.Namespace, found: Found, new_pin: NewPin) -> None:
     place.save(options, made, comment_for(options, found.comment))
 
 
-def _taken_in(tpm: Tpm, found: Found, handle: int | None, pin: bytes) -> KeyFile:
-    handle = default_parent(tpm) if handle is None else handle
-    with open_parent(tpm, handle) as parent:
-        wrapped = make_importable(found.key, parent.public, handle, pin)
-        made = make_loadable(parent, wrapped)
-        with parent.load(made.private, made.public, pin) as key:
-            _prove(key)
+def _taken_in(parent: LoadedObject, found: Found, handle: int, pin: bytes) -> KeyFile:
+    wrapped = make_importable(found.key, parent.public, handle, pin)
+    made = make_loadable(parent, wrapped)
+    with parent.load(made.private, made.public, pin) as key:
+        _prove(key)
     return made
 
 
@@ -83,8 +85,13 @@ def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
         blob = public_blob(wrapped.public)
         place = Place.choose(options, blob)
         console.warn_of_emulator(PROGRAM, options.tpm)
-        with tpmwire.open(options.tpm) as tpm:
-            made = import_file(tpm, wrapped, options.parent)
+        handle = wrapped.parent if options.parent is None else options.parent
+
+        def work(auth: bytes | None) -> KeyFile:
+            with tpmwire.open(options.tpm) as tpm:
+                return import_file(tpm, wrapped, handle, auth)
+
+        made = parentage.under(handle, options, work)
     except KeyFileError as error:
         raise UserError(f"{path}: {error}") from None
     own = outside.clean((wrapped.description or "").encode())

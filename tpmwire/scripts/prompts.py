@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterator
 
 from tpmwire.scripts.console import UserError
 
-NewPin = Callable[[], bytes]
-"""Finds the PIN of a new key, wherever the command line says; raises an Error if there is none."""
-
 _ASKING = threading.Lock()  # one question at a time
 _GLANCE = 0.2  # seconds after which to look whether anybody still wants the answer
 _LAST_WORDS = 3.0  # seconds for a program to end by itself
@@ -43,6 +40,13 @@ def terminal() -> bool:
             return os.tcgetpgrp(tty) == os.getpgrp()
         except OSError:  # one that our session does not control has no jobs
             return True
+
+
+def can_ask_pin() -> bool:
+    """Tell whether `ask_pin` has somebody to ask, or a program."""
+    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return require == "force" or bool(display and require != "never") or terminal()
 
 
 def ask(question: str) -> str:

@@ -2,14 +2,14 @@
 
 import argparse
 
-from tpmwire import detached
+from tpmwire import detached, softkeys
 from tpmwire.errors import AttestationError, DecodeError, Error
 from tpmwire.keyfile import LABEL, KeyFile
+from tpmwire.pem import read_public_key
 from tpmwire.scripts import streams
 from tpmwire.scripts.console import FAILED, UsageError, UserError, say
 from tpmwire.scripts.sign import HASHES, default_hash
 from tpmwire.signatures import verify_digest
-from tpmwire.softkeys import public_from_pem
 from tpmwire.ssh import sshsig
 from tpmwire.ssh.keys import public_blob
 from tpmwire.ssh.verification import blob_of_line, public_of
@@ -73,7 +73,7 @@ def read_public(path: str) -> bytes:
         if f"-----BEGIN {LABEL}-----".encode() in text:
             return public_blob(KeyFile.from_pem(text).public)
         if b"-----BEGIN " in text:
-            return public_blob(public_from_pem(text))
+            return public_blob(softkeys.public_of(read_public_key(text)))
         return _only_line(text.decode("utf-8", "replace"))
     except Error as error:
         raise UserError(f"{path}: {error}") from None

@@ -10,15 +10,15 @@ from tpmwire.names import object_name
 from tpmwire.parentfile import is_well_known, read_parent, write_parent
 from tpmwire.parents import PERSISTENT_SRK, default_parent, open_parent
 from tpmwire.pem import write_public_key
-from tpmwire.scripts import console, files
+from tpmwire.scripts import console, files, parentage
 from tpmwire.scripts.console import UserError
 from tpmwire.scripts.outside import Found, read_file
+from tpmwire.scripts.pins import Source
 from tpmwire.scripts.place import PROGRAM, Place, comment_for, may_write
-from tpmwire.scripts.prompts import NewPin
 from tpmwire.types.objects import TPMT_PUBLIC
 
 
-def wrap_key(options: argparse.Namespace, found: Found, new_pin: NewPin) -> None:
+def wrap_key(options: argparse.Namespace, found: Found, new_pin: Source) -> None:
     """Wrap a key for a parent, without a TPM."""
     try:
         parent = read_parent(read_file(options.wrap_for))
@@ -53,8 +53,12 @@ def export_parent(options: argparse.Namespace) -> int:
     files.check_directory(path)
     with tpmwire.open(options.tpm) as tpm:
         handle = default_parent(tpm) if options.parent is None else options.parent
-        with open_parent(tpm, handle) as parent:
-            public = parent.public
+
+    def work(auth: bytes | None) -> TPMT_PUBLIC:
+        with tpmwire.open(options.tpm) as tpm, open_parent(tpm, handle, auth=auth) as parent:
+            return parent.public
+
+    public = parentage.under(handle, options, work)
     overwrite = may_write([path])
     content = _as_pem(public) if path.endswith(".pem") else write_parent(public)
     # What is no text comes out of a file as the octets that it was made of.

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.commands.signing import Sign
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import KeyFileError, PolicyError
-from tpmwire.keyfile import LEGACY_LOADABLE, LOADABLE, KeyFile
+from tpmwire.importable import make_loadable
+from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, LOADABLE, KeyFile
 from tpmwire.lockout import Lockout
 from tpmwire.names import object_name
 from tpmwire.objects import LoadedObject
-from tpmwire.parents import load, open_parent
+from tpmwire.parents import describe_parent, load, open_parent, with_parent_auth
 from tpmwire.ssh.keypolicy import Way, ways
 from tpmwire.ssh.keys import (
     RSA_SHA2_256,
@@ -27,6 +29,8 @@ from tpmwire.ssh.pins import Ask, Attempt, Check, Pins, no_check
 from tpmwire.ssh.turns import Turns
 from tpmwire.types.algorithms import TPMT_SIGNATURE
 from tpmwire.types.objects import TPMT_PUBLIC
+
+T = TypeVar("T")
 
 TPM_IN_USE = Turns()
 """One signature at a time: the chip can do no more, and a bare one has no room for more."""
@@ -68,6 +72,7 @@ class TpmKey:
         self._open_tpm, self._ask = open_tpm, ask
         self.pins = pins_of(keyfile.public, comment, open_tpm, ask, seconds)
         self._parent: TPMT_PUBLIC | None = None
+        self._parent_wants_auth = False
 
     def sign(self, data: bytes, flags: int, occasion: Occasion = UNKNOWN) -> bytes:
         """Make an SSH signature of `data`.
@@ -112,12 +117,14 @@ class TpmKey:
 
     def _by_pin(self, task: Task) -> Attempt[TPMT_SIGNATURE]:
         def attempt(pin: bytes, check: Check) -> TPMT_SIGNATURE:
-            with self._opened(check) as (tpm, parent):
+            def sign(tpm: Tpm, parent: LoadedObject) -> TPMT_SIGNATURE:
                 # Before the key is there: a resource manager saves and reloads with each command
                 # whatever is loaded.
                 session = [tpm.start_session(salt_key=parent).use(last=True)] if pin else []
                 key = self._load(tpm, parent, pin)
                 return key.sign(task.digest, task.algorithm.tpm_scheme, *session)
+
+            return self._under_parent(task, check, sign)
 
         return attempt
 
@@ -157,38 +164,60 @@ class TpmKey:
     def _go(self, way: Way, task: Task, pin: bytes, check: Check) -> TPMT_SIGNATURE:
         for other in way.others:
             other.ask(lambda prompt: self._ask(prompt, task.occasion))
-        with self._opened(check) as (tpm, parent):
+
+        def sign(tpm: Tpm, parent: LoadedObject) -> TPMT_SIGNATURE:
             key = self._load(tpm, parent, pin)
             scheme = task.algorithm.tpm_scheme
             command = Sign(keyHandle=key, digest=task.digest, inScheme=scheme)
             return way.execute(tpm, command, key).signature
 
+        return self._under_parent(task, check, sign)
+
     def _policy_error(self, failures: Failures) -> PolicyError:
         return PolicyError(f"the policy of TPM key {self.comment} cannot be met", failures)
 
+    def _under_parent(self, task: Task, check: Check, use: Callable[[Tpm, LoadedObject], T]) -> T:
+        """Open the parent, and use it; its password is asked for if the TPM wants one."""
+
+        def work(auth: bytes | None) -> T:
+            with self._opened(check, auth) as (tpm, parent):
+                return use(tpm, parent)
+
+        def ask() -> bytes:
+            self._parent_wants_auth = True
+            called = describe_parent(self.keyfile.parent)
+            question = f"Password of {called}, for TPM key {self.comment}: "
+            return self._ask(question, task.occasion)
+
+        return work(ask()) if self._parent_wants_auth else with_parent_auth(work, ask)
+
     @contextmanager
-    def _opened(self, check: Check) -> Iterator[tuple[Tpm, LoadedObject]]:
+    def _opened(self, check: Check, auth: bytes | None) -> Iterator[tuple[Tpm, LoadedObject]]:
         """Take the TPM, and open the parent; closing it forgets all that was loaded."""
         with TPM_IN_USE, self._open_tpm() as tpm:
             check(tpm)
-            yield tpm, self._open_parent(tpm)
+            yield tpm, self._open_parent(tpm, auth)
 
     def _load(self, tpm: Tpm, parent: LoadedObject, pin: bytes) -> LoadedObject:
+        if self.keyfile.kind == IMPORTABLE:
+            self.keyfile = make_loadable(parent, self.keyfile)
         file = self.keyfile
         name = file.parent_name or parent.name
         return load(tpm, parent, file.private, file.public, auth=pin, parent_name=name)
 
-    def _open_parent(self, tpm: Tpm) -> LoadedObject:
+    def _open_parent(self, tpm: Tpm, auth: bytes | None) -> LoadedObject:
         """Open the parent, which has to be the one that made the key, or was there before."""
         file, known = self.keyfile, self._parent
         name = file.parent_name or (object_name(known) if known else b"")
-        opened = open_parent(tpm, file.parent, rsa=file.rsa_parent, name=name, known=known)
+        opened = open_parent(
+            tpm, file.parent, rsa=file.rsa_parent, auth=auth, name=name, known=known
+        )
         self._parent = opened.public
         return opened
 
 
 def _check(keyfile: KeyFile) -> None:
-    if keyfile.kind not in (LOADABLE, LEGACY_LOADABLE):
+    if keyfile.kind not in (LOADABLE, IMPORTABLE, LEGACY_LOADABLE):
         raise KeyFileError(f"a key file of kind {keyfile.kind} cannot be loaded as it is")
     attributes = keyfile.public.objectAttributes
     if keyfile.has_policy:

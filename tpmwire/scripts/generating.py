@@ -1,0 +1,208 @@
+"""Making a key pair in the TPM, and its two files."""
+
+import argparse
+import contextlib
+import getpass
+import importlib
+import json
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tpmwire
+from tpmwire.client import Tpm
+from tpmwire.keyfile import KeyFile
+from tpmwire.parents import default_parent, open_parent, parent_word
+from tpmwire.scripts import console, files, parentage, pins, prompts, storing, supporting
+from tpmwire.scripts.console import UsageError, UserError
+from tpmwire.scripts.supporting import CURVES
+from tpmwire.ssh.fingerprints import PublishedKey
+from tpmwire.ssh.keys import fingerprint, public_blob, public_line
+from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
+from tpmwire.types.objects import TPMT_PUBLIC
+
+if TYPE_CHECKING:
+    from tpmwire.scripts.binding import Binding
+
+DEFAULT_BITS = {"ecdsa": 256, "rsa": 2048}
+
+
+@dataclass(frozen=True)
+class Order:
+    """What key shall be made: its template, its parent, and what it is bound to."""
+
+    template: TPMT_PUBLIC
+    parent: int
+    binding: "Binding | None" = None
+
+    def make(self, tpm: Tpm, pin: bytes, parent_auth: bytes | None = None) -> KeyFile:
+        """Make the key in the TPM."""
+        template = self.template if pin else without_lockout(self.template)
+        if self.binding:
+            template = self.binding.bind(template, pin)
+        with open_parent(tpm, self.parent, auth=parent_auth) as storage:
+            made = storage.create(template, auth=pin)
+        key = KeyFile(
+            public=made.outPublic,
+            private=made.outPrivate,
+            parent=self.parent,
+            empty_auth=not pin,
+            parent_name=storage.name,
+        )
+        return self.binding.note(key, pin) if self.binding else key
+
+
+def add_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that tell what key to make."""
+    add = parser.add_argument
+    add("-t", dest="type", choices=tuple(DEFAULT_BITS), default="ecdsa", help="type of key (ecdsa)")
+    add("-b", dest="bits", type=int, help="size: 256, 384, 521 for ecdsa; 2048, 3072 ... for rsa")
+    add(
+        "-C",
+        dest="comment",
+        type=_comment,
+        help="comment in NAME.pub; default is you@here, or that of the key that is imported",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make a key as the command line says."""
+    template = template_of(options.type, options.bits)
+    new_pin = pins.for_new_key(options)
+    console.warn_of_emulator(options.program, options.tpm)
+    order = order_of(template, options)  # before anybody is asked anything
+    base = _base(options)
+    overwrite = _may_write(base, options)
+    pin = new_pin()
+    _say(options, f"Generating public/private {options.type} key pair in the TPM.")
+    key = fulfil(order, pin, options)
+    save(options, base, key, overwrite=overwrite)
+    return 0
+
+
+def order_of(template: TPMT_PUBLIC, options: argparse.Namespace) -> Order:
+    """Put together what shall be made; UserError if the TPM cannot make it."""
+    bound = bool(options.pcrs or options.policy_authority)
+    binding = _binding().Binding.asked_for(options) if bound else None
+    with tpmwire.open(options.tpm) as tpm:
+        supporting.check(tpm, template)
+        parent = default_parent(tpm) if options.parent is None else options.parent
+    return Order(template, parent, binding)
+
+
+def _binding() -> Any:
+    # Imported only for keys that are bound: it takes a good part of the time to make one.
+    return importlib.import_module("tpmwire.scripts.binding")
+
+
+def fulfil(order: Order, pin: bytes, options: argparse.Namespace) -> KeyFile:
+    """Make a key, with signs of life, and with the password of the parent if it has one."""
+
+    def work(parent_auth: bytes | None) -> KeyFile:
+        with _signs_of_life(options), tpmwire.open(options.tpm) as tpm:
+            return order.make(tpm, pin, parent_auth)
+
+    return parentage.under(order.parent, options, work)
+
+
+def template_of(kind: str, bits: int | None = None) -> TPMT_PUBLIC:
+    """Find the template for a kind and size of key; UsageError if there is none."""
+    size = DEFAULT_BITS[kind] if bits is None else bits
+    if kind == "rsa":
+        if not 1024 <= size <= 16384:
+            raise UsageError(f"{size} is no size of an RSA key; try 2048 or 3072")
+        return rsa_sign(size)
+    if size not in CURVES:
+        raise UsageError(f"{size} is no size of an ECDSA key; there are 256, 384 and 521")
+    return ecc_sign(CURVES[size])
+
+
+def save(options: argparse.Namespace, base: str, key: KeyFile, *, overwrite: bool = False) -> None:
+    """Write the two files of a key, and tell what was done."""
+    private, public = storing.paths(base)
+    line = public_line(public_blob(key.public), options.comment)
+    contents = [(private, key.to_pem(), 0o600), (public, line, 0o644)]
+    files.write_together(contents, overwrite=overwrite)
+    if options.json:
+        console.report(options.program, json.dumps(_data(options, base, key)))
+    elif not options.quiet:
+        console.report(options.program, "\n".join(_news(options, base, key)))
+
+
+def _news(options: argparse.Namespace, base: str, key: KeyFile) -> tuple[str, ...]:
+    private, public = storing.paths(base)
+    return (
+        f"Your identification has been saved in {private}",
+        f"Your public key has been saved in {public}",
+        "The key fingerprint is:",
+        f"{fingerprint(public_blob(key.public))} {options.comment}".rstrip(),
+    )
+
+
+def _data(options: argparse.Namespace, base: str, key: KeyFile) -> dict[str, Any]:
+    private, public = map(storing.shown, storing.paths(base))
+    made = PublishedKey(public_blob(key.public), options.comment)
+    return {
+        "private": private,
+        "public": public,
+        **made.data(),
+        "parent": parent_word(key.parent),
+        "parent_name": key.parent_name.hex(),
+        "pin": not key.empty_auth,
+        "policy": _binding().told(key) if key.has_policy else None,
+    }
+
+
+def _say(options: argparse.Namespace, text: str) -> None:
+    if not (options.quiet or options.json):
+        print(text, flush=True)
+
+
+def _signs_of_life(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if options.quiet else console.signs_of_life("The TPM works")
+
+
+def _base(options: argparse.Namespace) -> str:
+    """Choose the name of the files without their endings."""
+    if options.file is not None:
+        return str(options.file)
+    directory = os.path.expanduser("~/.ssh")
+    base = os.path.join(directory, f"id_tpm_{options.type}")
+    if prompts.terminal() and not (options.quiet or options.json):
+        answer = prompts.ask(f"Enter file in which to save the key ({base}): ")
+        base = storing.base(answer) if answer else base
+    if os.path.dirname(base) == directory:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+    return base
+
+
+def _may_write(base: str, options: argparse.Namespace) -> bool:
+    """Find out whether files stand in the way; False if none do, UserError if they shall stay."""
+    files.check_directory(base)
+    there = [path for path in storing.paths(base) if os.path.lexists(path)]
+    for path in there:
+        if not os.path.isfile(path):
+            raise UserError(f"{path} is there and is no ordinary file")
+        if options.json:  # a program is not asked
+            raise UserError(f"{path} is there already")
+        print(f"{path} already exists.")
+    if there and not prompts.confirm("Overwrite (y/n)? "):
+        raise UserError("nothing was changed")
+    return bool(there)
+
+
+def default_comment() -> str:
+    """Name the user and the machine, as ssh-keygen does."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
+def _comment(text: str) -> str:
+    if "\n" in text or "\r" in text:
+        raise UsageError("a comment is a single line")
+    return text
