@@ -99,6 +99,13 @@ def test_a_key_whose_constraints_are_not_understood_is_not_added(
     assert agents.connect()(LIST) == listing(BOB)
 
 
+def test_constraints_that_are_cut_short_anywhere_are_refused(agents: Ours | Theirs):
+    parts = (CONFIRM, lifetime(60), TO_NEAR)
+    whole, ends = b"".join(parts), {0, 1, 6, 6 + len(TO_NEAR)}
+    for end in range(len(whole) + 1):
+        assert agents.add(ADA, whole[:end]) == (SUCCESS if end in ends else FAILURE)
+
+
 def test_nor_is_it_changed_if_it_is_there(agents: Ours | Theirs):
     assert agents.add(ADA) == SUCCESS
     assert agents.add(ADA, lifetime(0) + b"\7") == FAILURE
