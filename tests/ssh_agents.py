@@ -128,10 +128,11 @@ class Server:
         valid: tuple[int, int] = (0, 2**64 - 1),
         critical: bytes = b"",
         extensions: bytes = b"",
+        suffix: bytes = b"-cert-v01@openssh.com",
     ) -> bytes:
         """Certify this server.  [PROTOCOL.certkeys]"""
         body = (
-            string(self.name + b"-cert-v01@openssh.com")
+            string(self.name + suffix)
             + string(b"nonce")
             + self.fields
             + (7).to_bytes(8, "big")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def test_a_file_that_is_replaced_is_another_key_at_once(home: Home, offered: Off
         else:
             (home.path / "draft").write_bytes(contents)
             (home.path / "draft").rename(path)
+        assert offered() == [name]
+
+
+def test_a_change_within_a_tick_of_the_clock_is_seen(
+    home: Home, offered: Offered, monkeypatch: pytest.MonkeyPatch
+):
+    """Nothing but the contents tells it then."""
+    now = time.time_ns()
+    monkeypatch.setattr(keyfiles, "_status", lambda path: (1, 1, 1, now, now))
+    for name in ("ada", "bob", "ada"):
+        put(home, name, "one")
         assert offered() == [name]
 
 
@@ -317,6 +329,14 @@ def test_links_are_followed_before_it_is_decided(home: Home, tokens: Tokens):
             tokens.load(token, PIN)
     (home.path / "link").symlink_to("dir")
     assert [*tokens.load(str(home.path / "link/ada.tpm"), b"")]
+
+
+def test_the_directory_itself_may_be_a_link(home: Home, maker: Maker):
+    put(home, "ada", "ada")
+    (home.path / "link").symlink_to("dir")
+    linked = Tokens(str(home.path / "link"), maker)
+    for token in ("ada.tpm", str(home.path / "link/ada.tpm"), str(home.path / "dir/ada.tpm")):
+        assert [key.comment for key in linked.load(token, b"")] == ["ada"]
 
 
 @pytest.mark.parametrize("token", ["/usr/lib/opensc.so", "opensc.so", "internal", "/", "up"])

@@ -126,7 +126,7 @@ def test_a_second_signal_ends_an_agent_at_once_whose_tpm_hangs(home: Home, own: 
         with signing(home, daemon) as client:
             wait_until_it_waits_for_the_tpm(daemon)
             daemon.signal(signal.SIGTERM)
-            time.sleep(1)
+            time.sleep(2)
             assert daemon.lives()
             start = time.monotonic()
             daemon.signal(signal.SIGTERM)

@@ -258,7 +258,6 @@ def test_what_the_agent_cannot_do_is_refused_and_it_lives_on(home: Home):
         home.refuses("ssh-add", "software", **running.env)
         home.refuses("ssh-add", "-t", "60", "software", **running.env)
         home.refuses("ssh-add", "-s", "/usr/lib/pkcs11.so", **running.env, **secret)
-        home.refuses("ssh-add", "-x", **running.env, **secret)
         assert "my p256 key" in home.run("ssh-add", "-l", **running.env)
 
 
@@ -283,7 +282,15 @@ def test_a_key_with_a_pin_signs_with_it(secured: Home):
         secured.run(*SIGNING, "pin.pub", "text", **running.env)
     secured.run(*verifying(secured, "pin"), given=TEXT)
     prompts = (secured.path / "prompts").read_text().splitlines()
-    assert prompts == ["PIN for TPM key my key: "] * 2
+    assert prompts[2::3] == ["PIN for TPM key my key: "] * 2
+    assert prompts[1::3] == [
+        "To sign something unknown",
+        "To sign something in the namespace “file”",
+    ]
+    assert [line.split(" (")[0] for line in prompts[::3]] == [
+        "Asked by ssh-add -T pin.pub",
+        "Asked by ssh-keygen -Y sign -n file -f pin.pub text",
+    ]
 
 
 @pytest.mark.parametrize(

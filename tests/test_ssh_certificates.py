@@ -113,6 +113,10 @@ POINT = server_of("256").blob[-65:]
         "a point off the curve": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", b"\4" + bytes(64)),
         "a point without y": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", b"\2" + POINT[1:33]),
         "a point that is short": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", POINT[:-1]),
+        "another form": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", b"\5" + POINT[1:]),
+        "zeros before": on_curve(
+            b"ecdsa-sha2-nistp256", b"nistp256", b"\4\0" + POINT[1:33] + b"\0" + POINT[33:]
+        ),
         "infinity": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", b"\0"),
         "no point": on_curve(b"ecdsa-sha2-nistp256", b"nistp256", b""),
         "a small RSA key": string(b"ssh-rsa") + mpint(65537) + mpint(2**1022 + 1),
@@ -237,6 +241,14 @@ def test_a_certificate_may_not_be_an_authority():
 
     with pytest.raises(DecodeError):
         read_certificate(server(1).certificate(Certified(CA.private), b"host"))
+
+
+def test_a_certificate_has_the_name_of_one():
+    for kind in ("ed25519", "256", "rsa"):
+        with pytest.raises(DecodeError):
+            read_certificate(server_of(kind).certificate(CA, b"host", suffix=b""))
+        with pytest.raises(DecodeError):
+            read_certificate(server_of(kind).blob)
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,16 @@ def test_keys_are_exchanged_with_their_certificates():
     }
 
 
+def test_an_entry_that_was_replaced_is_not_removed_by_who_saw_the_old_one():
+    ring = Keyring()
+    (old,) = ring.add([ADA])
+    (new,) = ring.add([ADA], read_constraints(CONFIRM))
+    assert ring.remove([old]) == 0
+    assert ring.entries() == [new]
+    assert ring.remove([new]) == 1
+    assert ring.remove([new]) == 0
+
+
 def test_what_somebody_has_added_with_constraints_keeps_them_when_its_file_is_found_again():
     ring, mine, file = Keyring(), SoftwareKey(8), SoftwareKey(8)
     ring.add([mine], read_constraints(CONFIRM), "file.tpm")

@@ -88,7 +88,8 @@ def talking(*others: Another, keys: tuple[SoftwareKey, ...] = (ADA,)) -> Convers
 
 
 def test_their_keys_are_listed_after_ours_each_once():
-    both = talking(Another.having(BOB, ADA), Another.having(CAROL, BOB))
+    also = SoftwareKey(1, "what another calls Ada")
+    both = talking(Another.having(BOB, also), Another.having(CAROL, BOB))
     assert both.answer(LIST) == listing(ADA, BOB, CAROL)
 
 

@@ -189,6 +189,26 @@ def test_a_key_that_is_exempt_from_the_lockout_is_asked_for_without_a_look_at_it
     assert (ask.asked, opened) == ([PLAIN], [1])
 
 
+def test_a_pin_is_not_tried_out_by_the_last_try(swtpm: Swtpm, make: Callable[..., TpmKey]):
+    key = make(Somebody())
+    with pytest.raises(TpmError, match="wrong"):
+        key.prove(WRONG)
+    spend(swtpm, make, 3)
+    for pin in (PIN, WRONG):
+        with pytest.raises(PinError, match="not tried out"):
+            key.prove(pin)
+    assert state(swtpm).tries_left == 1
+
+
+def test_a_pin_that_was_tried_out_is_kept_and_known_to_be_right(
+    swtpm: Swtpm, make: Callable[..., TpmKey]
+):
+    key = make(Somebody())
+    key.prove(PIN)
+    spend(swtpm, make, 4)
+    assert signs(key)
+
+
 # --- keeping ----------------------------------------------------------------------------------
 
 

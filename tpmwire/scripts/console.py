@@ -5,6 +5,7 @@ import contextlib
 import io
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -189,14 +190,14 @@ def interrupts_to_read() -> Iterator[int]:
     For who waits in a system call: a signal that comes just before it interrupts nothing, and an
     exception that its handler raises may be lost in a callback.
     """
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    try:
-        yield reader
-    finally:
-        signal.set_wakeup_fd(before)
-        os.close(reader)
-        os.close(writer)
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        writer.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            yield reader.fileno()
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def heed_another_interrupt() -> None:

@@ -14,6 +14,7 @@ from tpmwire.ssh.server import Begin, listening, serve
 from tpmwire.ssh.tpmkey import TPM_IN_USE
 
 FAREWELL = 10.0  # seconds to let a signature finish before we go
+GRACE = 1.0  # seconds of them in which another signal changes nothing
 _MANY = 1 << 20  # more file descriptors than a process has open
 
 
@@ -108,12 +109,20 @@ def _serve(listener: socket.socket, begin: Begin, announce: Callable[[], None]) 
     with contextlib.suppress(KeyboardInterrupt), console.interrupts_to_read() as interrupts:
         announce()
         serve(listener, begin, interrupts)
-    # Let a signature that is under way come to its end, so that nothing stays loaded; a TPM that
-    # does not answer is given up when somebody insists.
-    with contextlib.suppress(KeyboardInterrupt):
-        console.heed_another_interrupt()
-        TPM_IN_USE.acquire(timeout=FAREWELL)
+    _let_signature_finish()
     return 0
+
+
+def _let_signature_finish() -> None:
+    """Wait for one that is under way, so that nothing stays loaded in the TPM.
+
+    A TPM that does not answer is given up after a while, or when another signal comes; but one that
+    comes with the first, as when a terminal is closed, means no more than that.
+    """
+    if not TPM_IN_USE.acquire(timeout=GRACE):
+        with contextlib.suppress(KeyboardInterrupt):
+            console.heed_another_interrupt()
+            TPM_IN_USE.acquire(timeout=FAREWELL)
 
 
 def _shell_lines(path: str, pid: int | None, csh: bool) -> str:

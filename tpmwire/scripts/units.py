@@ -40,7 +40,7 @@ def install_for_system(program: str) -> int:
 
 def unit(kind: str, name: str, program: str) -> str:
     """Read a unit as it is shipped, and put in where the program is."""
-    text = resources.files(__package__).joinpath("units", kind, name).read_text("utf-8")
+    text = resources.files(__package__).joinpath("systemd", kind, name).read_text("utf-8")
     return text.replace("@COMMAND@", _quoted(program))
 
 

@@ -82,10 +82,17 @@ class Conversation:
         blob = messages.RemoveIdentity.unpack(request[1:]).blob
         entry = self._keyring.find(blob)
         if entry is None:
-            return self._lines.first_with(blob, request)
+            return self._elsewhere(blob, request)
         if not (self._sees(entry) and self._keyring.remove([entry])):
             raise NoSuchKeyError("no such key here")
         return DONE
+
+    def _elsewhere(self, blob: bytes, request: bytes) -> bytes:
+        """Let another agent do what wants a key that is not ours."""
+        answer = self._lines.first_with(blob, request)
+        if answer == FAILED:
+            raise NoSuchKeyError("no such key here, nor another agent that uses it")
+        return answer
 
     def _remove_all(self, request: bytes) -> bytes:
         messages.Empty.unpack(request[1:])
@@ -101,7 +108,7 @@ class Conversation:
         self._check_kind(purpose)
         entry = self._keyring.find(wanted.blob)
         if entry is None:
-            return self._lines.first_with(wanted.blob, request)
+            return self._elsewhere(wanted.blob, request)
         try:
             signature = self._signature(entry, wanted, purpose)
         except Error as error:

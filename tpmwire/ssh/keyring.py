@@ -104,9 +104,10 @@ class Keyring:
 
     def remove(self, entries: Iterable[Entry]) -> int:
         """Forget entries, and tell how many of them were still there."""
+        wanted = [*entries]
         with self._lock:
             living = self._living()
-            found = [entry.blob for entry in entries if living.get(entry.blob) is entry]
+            found = [entry.blob for entry in wanted if living.get(entry.blob) is entry]
             for blob in found:
                 del living[blob]
         return len(found)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from tpmwire.constants import TPM_ALG
-from tpmwire.crypto import hash_class, point_key
+from tpmwire.crypto import ecc_point, hash_class, point_key
 from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, Error
 from tpmwire.ssh.keys import CURVES, MIN_RSA_BITS, Curve, EcdsaNumbers, Signature
@@ -192,15 +192,17 @@ def _fido(algorithm: bytes, inner: bytes, check_inner: Check, application: bytes
 def _ecdsa_key(fields: EcdsaFields) -> tuple[Curve, ec.EllipticCurvePublicKey]:
     for curve_id, curve in CURVES.items():
         if curve.name == fields.curve:
-            return curve, point_key(curve_id, _point(fields.point))
+            return curve, _on_curve(curve_id, fields.point)
     raise DecodeError(f"curve {fields.curve!r} is not known here")
 
 
-def _point(octets: bytes) -> TPMS_ECC_POINT:
-    size = len(octets) // 2
-    if octets[:1] != b"\x04" or len(octets) != 1 + 2 * size:
-        raise DecodeError("not a point with both coordinates")
-    return TPMS_ECC_POINT(x=octets[1 : 1 + size], y=octets[1 + size :])
+def _on_curve(curve_id: int, octets: bytes) -> ec.EllipticCurvePublicKey:
+    middle = 1 + len(octets) // 2
+    key = point_key(curve_id, TPMS_ECC_POINT(x=octets[1:middle], y=octets[middle:]))
+    point = ecc_point(key)
+    if octets != b"\x04" + point.x + point.y:
+        raise DecodeError("not a point with both coordinates, as long as those of its curve")
+    return key
 
 
 def _rsa(fields: RsaFields) -> Check:
@@ -219,7 +221,7 @@ def _rsa(fields: RsaFields) -> Check:
 
 
 def _rsa_key(fields: RsaFields) -> rsa.RSAPublicKey:
-    if not MIN_RSA_BITS <= fields.n.bit_length() <= MAX_RSA_BITS or fields.n < 0:
+    if not MIN_RSA_BITS <= fields.n.bit_length() <= MAX_RSA_BITS:
         raise DecodeError(f"an RSA key of {fields.n.bit_length()} bits")
     try:
         return rsa.RSAPublicNumbers(fields.e, fields.n).public_key()
