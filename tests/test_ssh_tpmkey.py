@@ -288,7 +288,6 @@ def with_attributes(added: TPMA_OBJECT, removed: TPMA_OBJECT = NOTHING) -> KeyFi
 @pytest.mark.parametrize(
     ("keyfile", "message"),
     [
-        (PLAIN.replace(kind=IMPORTABLE), "cannot be loaded as it is"),
         (PLAIN.replace(kind=SEALED), "cannot be loaded as it is"),
         (PLAIN.replace(kind="1.2.3"), "cannot be loaded as it is"),
         (PLAIN.replace(others=(POLICY,)), "policy of the key is malformed"),
