@@ -436,6 +436,7 @@ def test_an_agent_in_the_foreground_signs_and_ends_on_request(home: Home):
         assert started.path == home.path / "sock"
         assert signs(home, "ada.pub", "sock")
         assert not signs(home, "pin.pub", "sock")
+        assert "no such key here" in started.log()
 
 
 def test_a_key_of_another_tpm_is_explained_in_the_log_and_the_agent_goes_on(
