@@ -52,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in on_device]
 
 
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """The device of the resource manager, as --device names it."""
+    return str(request.config.getoption("device"))
+
+
 @dataclass
 class Swtpm:
     """A running swtpm; `log` has every command and response in hex."""

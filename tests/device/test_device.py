@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
@@ -33,6 +34,13 @@ pytestmark = pytest.mark.device
 
 ECDSA = TPMT_SIG_SCHEME(scheme=TPM_ALG.ECDSA, details=TPMS_SCHEME_HASH(hashAlg=TPM_ALG.SHA256))
 NOBODY = 65534
+
+
+@pytest.fixture
+def tpm(device: str) -> Iterator[Tpm]:
+    """An open Tpm on the device."""
+    with Tpm(DeviceTransport(device)) as opened:
+        yield opened
 
 
 def primary(tpm: Tpm) -> LoadedObject:

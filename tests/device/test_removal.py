@@ -15,6 +15,15 @@ from tpmwire.transport import DeviceTransport
 pytestmark = pytest.mark.device
 
 
+@pytest.fixture
+def driver(request: pytest.FixtureRequest, device: str) -> Path:
+    """The directory of the driver behind the device, for a test that takes the device away."""
+    if not request.config.getoption("destructive"):
+        pytest.skip("takes the device away for a while: only with --destructive")
+    number = Path(device).name.removeprefix("tpmrm")
+    return Path(f"/sys/class/tpm/tpm{number}/device/driver").resolve()
+
+
 @contextlib.contextmanager
 def unbound(driver: Path) -> Iterator[None]:
     """Take the device from its driver for a while, as if it were gone."""
