@@ -16,6 +16,7 @@ from ssh_fixtures import Home, agent, need
 from test_roca import REAL
 
 from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.authorization import PasswordSession
 from tpmwire.client import Tpm
 from tpmwire.commands import EvictControl, HierarchyChangeAuth, HierarchyControl
 from tpmwire.commands.base import split_response_header
@@ -29,7 +30,6 @@ from tpmwire.inventory import Inventory, PersistentObject, take_inventory
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import surroundings
 from tpmwire.scripts.main import main
-from tpmwire.session import PasswordSession
 from tpmwire.ssh.keys import public_blob, public_line
 from tpmwire.templates import ECC_SRK, RSA_SIGN
 from tpmwire.transport import connect

@@ -13,7 +13,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_ssh_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
 from ssh_fixtures import strings
 from test_parents import persistent
 
@@ -297,7 +301,7 @@ def with_attributes(added: TPMA_OBJECT, removed: TPMA_OBJECT = NOTHING) -> KeyFi
         (with_attributes(TPMA_OBJECT.decrypt, TPMA_OBJECT.sign), "signs nothing from outside"),
     ],
     ids=[
-        *("importable", "sealed", "unknown", "policy", "cut policy"),
+        *("sealed", "unknown", "policy", "cut policy"),
         *("no auth", "restricted", "decrypts"),
     ],
 )
@@ -325,3 +329,29 @@ def test_ssh_has_no_use_for_a_sealed_secret():
     )
     with pytest.raises(UnsupportedKeyError):
         TpmKey(PLAIN.replace(kind=SEALED, public=sealed), "id", Tpm, nobody)
+
+
+def test_an_importable_key_is_taken_in_once_and_signs(swtpm: Swtpm):
+    """What was wrapped by `cryptography` outside, with the key pair that it verifies with."""
+    outside = ec.generate_private_key(ec.SECP256R1())
+    with Tpm(connect(swtpm.conf)) as tpm, tpm.create_primary(ECC_SRK) as srk:
+        keyfile = make_importable(outside, srk.public)
+    before = executed(swtpm)
+    key = tpm_key(swtpm, keyfile)
+    assert verify(key.blob, key.sign(b"data", 0), b"data", hashes.SHA256())
+    first = executed(swtpm) - before
+    assert verify(key.blob, key.sign(b"again", 0), b"again", hashes.SHA256())
+    assert executed(swtpm) - before - first == first - 1  # without Import
+    point = outside.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    assert key.blob.endswith(point)
+    assert keyfile.kind == IMPORTABLE
+
+
+def test_a_key_wrapped_for_another_parent_is_told(swtpm: Swtpm):
+    outside = ec.generate_private_key(ec.SECP256R1())
+    with Tpm(connect(swtpm.conf)) as tpm, tpm.create_primary(ECC_SRK, TPM_RH.NULL) as other:
+        keyfile = make_importable(outside, other.public)
+    with pytest.raises(KeyFileError, match="another key than when it was made"):
+        tpm_key(swtpm, keyfile).sign(b"data", 0)
+    with pytest.raises(KeyFileError, match="not wrapped for this parent"):
+        tpm_key(swtpm, keyfile.replace(parent_name=b"")).sign(b"data", 0)
