@@ -25,7 +25,8 @@ from tpmwire.attributes import TPMA_OBJECT
 from tpmwire.client import Tpm
 from tpmwire.constants import TPM_ALG, TPM_CC, TPM_ECC, TPM_RC, TPM_RH
 from tpmwire.errors import Error, KeyFileError, TpmError
-from tpmwire.keyfile import LEGACY_LOADABLE, SEALED, KeyFile
+from tpmwire.importable import make_importable
+from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, SEALED, KeyFile
 from tpmwire.parents import open_parent
 from tpmwire.ssh.keys import UnsupportedKeyError, public_blob
 from tpmwire.ssh.occasion import Occasion
