@@ -349,7 +349,7 @@ def served(agent: Agent, path: str) -> Iterator[None]:
 
     def run() -> None:
         with contextlib.suppress(OSError):
-            serve(listener, lambda peer: agent.conversation(peer).answer)
+            serve(listener, agent.conversation)
 
     with listening(path) as listener:
         thread = threading.Thread(target=run)

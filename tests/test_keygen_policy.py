@@ -342,15 +342,15 @@ def test_the_authority_has_its_key_in_any_usual_form(home: Home, form: str):
         assert signs(home, daemon)
     if asking:
         said = home.refuses(*command, "--authority-key", "e.pem", **home.askpass("wrong"))
-        assert "no key that can be read, or the passphrase is wrong" in said
+        assert "the passphrase is wrong, or the file is damaged" in said
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
         (["--policy-authority", "none"], 1, "none: No such file or directory"),
-        (["--policy-authority", "junk"], 1, "junk: no key that can be read"),
-        (["--policy-authority", "ed.pub"], 1, "ed.pub: a TPM has use for RSA and ECDSA keys only"),
+        (["--policy-authority", "junk"], 1, "junk: no public key that could be read in it"),
+        (["--policy-authority", "ed.pub"], 1, "ed.pub: no TPM has Ed25519 keys"),
         (["--policy-authority", "junk", "--pcrs", "sha256:7"], 2, "not allowed with argument"),
         (["--authority-key", "junk"], 2, "--authority-key means nothing here"),
     ],
