@@ -688,6 +688,9 @@ def test_of_an_emulated_tpm_one_line_says_that_there_is_no_hardware(home: Home):
         (["--tpm", "swtpn:path=x"], "argument --tpm: 'swtpn' is no way to a TPM"),
         (["ada.tpm"], "'nonsense' is no way to a TPM"),
         (["-D", "ada.tpm"], "'nonsense' is no way to a TPM"),
+        (["--only", "userauth,all"], "'userauth,all' is none of certificate, sshsig, userauth"),
+        (["--pin-timeout", "-1"], "'-1' is no number of seconds"),
+        (["--pin-timeout", "1h"], "'1h' is no number of seconds"),
     ],
 )
 def test_wrong_usage_exits_with_2(home: Home, arguments: list[str], said: str):

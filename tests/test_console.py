@@ -386,6 +386,69 @@ def test_a_program_that_ends_with_the_question_open_leaves_the_terminal_as_it_wa
         """)
 
 
+def test_a_secret_is_not_shown_after_a_stop_either(home: Home):
+    program(home, ASK_SECRET)
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ prog
+            PIN: <*^Z>
+            [1]+  Stopped                 prog
+            $ fg
+            prog
+            PIN: <*^Z>
+            [1]+  Stopped                 prog
+            $ fg
+            prog
+            PIN: <*1234>
+            b'1234'
+            $ echo this is shown again
+            this is shown again
+        """)
+
+
+def test_a_thread_asks_again_after_a_stop_and_shows_no_secret(home: Home):
+    program(
+        home,
+        "thread = threading.Thread(target=lambda: print(prompts.ask_secret('PIN: ')))",
+        "thread.start()",
+        "thread.join()",
+    )
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ prog
+            PIN: <*^Z>
+            [1]+  Stopped                 prog
+            $ fg
+            prog
+            PIN: <*1234>
+            b'1234'
+        """)
+
+
+STATE = "stty -a </dev/tty | grep -o ' -\\?echo '"
+QUIT = "threading.Timer(1, os.kill, (os.getpid(), signal.SIGQUIT)).start()"
+
+
+@pytest.mark.parametrize(
+    ("first", "lines"),
+    [
+        ("pass", ("prog & sleep 2", "kill -TSTP $!; sleep 1", STATE, "kill -KILL $!")),
+        (QUIT, ("ulimit -c 0", "prog", STATE)),
+    ],
+)
+def test_who_is_stopped_or_ended_at_a_question_leaves_the_terminal_as_it_was(
+    home: Home, first: str, lines: tuple[str, ...]
+):
+    program(home, first, ASK_SECRET)
+    # dash looks after no terminal, other than bash.
+    home.write("script", "\n".join(lines) + "\n")
+    with Terminal(home.path, home.env) as terminal:
+        terminal.play("""
+            $ dash script 2>/dev/null
+            PIN:  echo[...]
+        """)
+
+
 def test_one_question_is_asked_after_the_other(home: Home):
     program(
         home,

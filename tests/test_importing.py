@@ -278,6 +278,14 @@ def test_without_a_terminal_a_pin_has_to_be_given(home: Home):
     assert not (home.path / "id.tpm").exists()
 
 
+def test_without_a_terminal_the_passphrase_comes_from_a_descriptor(home: Home):
+    made(home, passphrase=PASSPHRASE)
+    said = home.refuses("setsid", "--wait", KEYGEN, "-i", "id", "-N", "")
+    assert said == (
+        "tpmwire-keygen: id: nobody can be asked for its passphrase; --passphrase-fd reads it\n"
+    )
+
+
 def test_what_stands_in_the_way_stays_unless_one_says_yes(home: Home):
     made(home)
     home.write("id.tpm", "precious")

@@ -402,6 +402,10 @@ def test_a_pin_that_got_lost_is_not_taken_for_none(home: Home, content: str):
         (["-p", "--json", "-N", ""], "--json means nothing here"),
         (["-p", "--pcrs", "sha256:7", "-N", ""], "--pcrs means nothing here"),
         (["-p", "-b", "256", "-N", ""], "-b means nothing here"),
+        (["-p", "-t", "rsa", "-N", ""], "-t means nothing here"),
+        (["-i", "none", "-t", "rsa", "-N", ""], "-t means nothing here"),
+        (["-A", "-t", "rsa"], "-t means nothing here"),
+        (["-l", "-C", "me"], "-C means nothing here"),
     ],
 )
 def test_what_gives_no_pin_makes_no_key(home: Home, arguments: list[str], said: str):

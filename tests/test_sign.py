@@ -436,3 +436,26 @@ def test_what_is_no_key_file_does_not_sign(home: Home, command: tuple[str, ...])
 def test_a_file_that_is_not_there_is_said_before_anybody_is_asked(home: Home):
     said = home.refuses("tpmwire", "sign", "-k", "pin.tpm", "-f", "none", **home.askpass("1234"))
     assert said == "tpmwire: none: No such file or directory\n"
+
+
+@pytest.mark.parametrize("output", ["data", "link", "p256.tpm", "./data"])
+def test_a_signature_does_not_overwrite_what_it_is_made_of(home: Home, output: str):
+    data, key = home.write("data", TEXT), home.path / "p256.tpm"
+    (home.path / "link").unlink(missing_ok=True)
+    (home.path / "link").symlink_to("data")
+    before = key.read_bytes()
+    done = home.attempt("tpmwire", "sign", "-k", "p256.tpm", "-f", "data", "-o", output)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the signature would overwrite" in done.stderr
+    assert (data.read_text(), key.read_bytes()) == (TEXT, before)
+
+
+def test_a_signature_goes_where_an_older_one_is(home: Home):
+    home.write("text.sig", "old")
+    sign(home, "p256", "-o", "text.sig")
+    good(home, *verifying("p256.pub", "text", "-s", "text.sig"))
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file(home: Home):
+    said = home.refuses("tpmwire", "sign", "-k", "p256.tpm", "-f", "text", "-o", "/dev/full")
+    assert said == "tpmwire: /dev/full: No space left on device\n"

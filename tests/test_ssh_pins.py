@@ -130,6 +130,13 @@ def test_the_last_try_is_told_to_be_one(swtpm: Swtpm, make: Callable[..., TpmKey
     assert ask.asked == [LAST]
 
 
+def test_an_empty_answer_does_not_spend_the_last_try(swtpm: Swtpm, make: Callable[..., TpmKey]):
+    spend(swtpm, make, 4)
+    with pytest.raises(PinError, match="no PIN was given, and the last try is not spent on that"):
+        make(Somebody(b"")).sign(b"data", 0)
+    assert state(swtpm).tries_left == 1
+
+
 def test_a_locked_tpm_is_told_and_nobody_is_asked(swtpm: Swtpm, make: Callable[..., TpmKey]):
     spend(swtpm, make, 5)
     ask = Somebody(PIN)

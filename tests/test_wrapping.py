@@ -147,6 +147,19 @@ def test_what_is_wrapped_already_is_not_wrapped_again(home: Home, away: Home):
     assert "wrapped already" in away.refuses(KEYGEN, "-i", "id.tpm", "--wrap-for", "srk.pub")
 
 
+@pytest.mark.parametrize("given", [("-N", "4321"), ("-N", ""), ("--pin-file", "id")])
+def test_a_pin_for_a_wrapped_key_is_refused_as_it_would_not_become_its_pin(
+    home: Home, away: Home, given: tuple[str, str]
+):
+    home.run(KEYGEN, "-q", "--export-parent", "srk.pub")
+    made(away)
+    away.run(KEYGEN, "-q", "-i", "id", "--wrap-for", "srk.pub", "-f", "sent", "-N", PIN)
+    done = home.attempt(KEYGEN, "-i", "sent.tpm", "-f", "got", *given)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sent.tpm keeps the PIN that it was wrapped with" in done.stderr
+    assert not (home.path / "got.tpm").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x00\x00", b"-----BEGIN PUBLIC KEY-----\n"])
 def test_what_is_no_parent_is_refused(away: Home, content: bytes):
     made(away)

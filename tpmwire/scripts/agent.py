@@ -1,6 +1,7 @@
 """tpmwire-agent: an SSH agent whose keys are in the TPM."""
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -216,16 +217,16 @@ def _add_key_options(add: Callable[..., object]) -> None:
 
 def _kinds(text: str) -> frozenset[str]:
     kinds = frozenset(text.split(","))
-    if not kinds <= {USERAUTH, SSHSIG, CERTIFICATE}:
-        raise ValueError
+    if not kinds <= (known := {USERAUTH, SSHSIG, CERTIFICATE}):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(sorted(known))}")
     return kinds
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < float("inf"):
-        raise ValueError
-    return seconds
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < float("inf"):
+            return seconds
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tpmwire.types.objects import TPMT_PUBLIC
 if TYPE_CHECKING:
     from tpmwire.scripts.binding import Binding
 
+DEFAULT_TYPE = "ecdsa"
 DEFAULT_BITS = {"ecdsa": 256, "rsa": 2048}
 
 
@@ -56,7 +57,7 @@ class Order:
 def add_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that tell what key to make."""
     add = parser.add_argument
-    add("-t", dest="type", choices=tuple(DEFAULT_BITS), default="ecdsa", help="type of key (ecdsa)")
+    add("-t", dest="type", choices=tuple(DEFAULT_BITS), help="type of key (ecdsa)")
     add("-b", dest="bits", type=int, help="size: 256, 384, 521 for ecdsa; 2048, 3072 ... for rsa")
     add(
         "-C",

@@ -56,7 +56,9 @@ _IMPORTING = "importing"
 _ONLY_FOR = {
     "new_pin": (_MAKING, _CHANGING, _IMPORTING),
     "old_pin": (_CHANGING,),
+    "type": (_MAKING,),
     "bits": (_MAKING,),
+    "comment": (_MAKING, _HOSTS, _IMPORTING),
     "parent": (_MAKING, _HOSTS, _IMPORTING),
     "parent_auth": (_MAKING, _HOSTS, _CHANGING, _IMPORTING),
     "pcrs": (_MAKING, _HOSTS),
@@ -72,7 +74,8 @@ _GROUPS: dict[str, Any] = {
     "a key that exists already": importing,
     "fingerprints": publishing,
 }
-_CALLED = {"new_pin": "a new PIN", "old_pin": "an old PIN", "bits": "-b"}
+_CALLED = {"new_pin": "a new PIN", "old_pin": "an old PIN"}
+_CALLED |= {"type": "-t", "bits": "-b", "comment": "-C"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,6 +90,7 @@ def _run(options: argparse.Namespace) -> int:
     """Do what is asked for; a module is imported only when it is."""
     module, function = _verb(options)
     _check(options, module)
+    options.type = options.type or generating.DEFAULT_TYPE
     if module != _IMPORTING and options.comment is None:
         options.comment = generating.default_comment()
     if module != "hostkeys" and options.file is not None:

@@ -80,6 +80,8 @@ def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
     if options.wrap_for:
         raise UsageError(f"{options.imported} is wrapped already: only its TPM can take it in")
     path = options.imported
+    if options.new_pin is not None:
+        raise UsageError(f"{path} keeps the PIN that it was wrapped with; -p can change that later")
     try:
         wrapped = KeyFile.from_pem(data)
         blob = public_blob(wrapped.public)

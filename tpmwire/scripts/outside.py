@@ -60,6 +60,8 @@ def _decrypted(path: str, data: bytes, passphrase_fd: int | None) -> PrivateKey:
     except PassphraseError:
         if passphrase_fd is not None:
             return read_private_key(data, _line(passphrase_fd))
+    if not prompts.can_ask_pin():
+        raise UserError(f"{path}: nobody can be asked for its passphrase; --passphrase-fd reads it")
     for _ in range(TRIES - 1):
         try:
             return _asked(path, data)

@@ -2,15 +2,16 @@
 
 import atexit
 import contextlib
-import functools
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, Self
 
 from tpmwire.scripts.console import UserError
 
@@ -70,8 +71,8 @@ def confirm(question: str) -> bool:
 def ask_secret(prompt: str, gone: Callable[[], bool] = never) -> bytes:
     """Ask on the terminal without showing the answer; UserError if none comes."""
     try:
-        with _ASKING, _open_terminal() as tty, _without_echo(tty):
-            return _answer(tty, prompt, gone)
+        with _ASKING, _open_terminal() as tty, _Silence(tty, prompt) as silence:
+            return _answer(silence, gone)
     except (OSError, termios.error) as error:
         raise UserError(f"the terminal: {error.args[-1]}") from None
 
@@ -169,45 +170,91 @@ def _open_terminal() -> Iterator[int]:
         os.close(tty)
 
 
-@contextlib.contextmanager
-def _without_echo(tty: int) -> Iterator[None]:
-    before = termios.tcgetattr(tty)
-    silent = [*before]
-    silent[3] &= ~(termios.ECHO | termios.ECHONL)
-    restore = functools.partial(termios.tcsetattr, tty, termios.TCSAFLUSH, before)
-    # The program may end while a thread of it still waits for the answer.
-    atexit.register(restore)
-    try:
-        termios.tcsetattr(tty, termios.TCSAFLUSH, silent)
-        yield
-    finally:
-        restore()
-        atexit.unregister(restore)
+class _Silence:
+    """A question on a terminal that shows no answer, not even after a time in the background.
+
+    When the program is stopped or ends, the terminal gets back what it was, and when the program
+    goes on, the question is put again: the shell has turned the echo on meanwhile.
+    """
+
+    _STOPS = (signal.SIGTSTP, signal.SIGQUIT)
+
+    def __init__(self, tty: int, prompt: str) -> None:
+        self.tty, self._prompt = tty, prompt.encode(errors="replace")
+        self._before = termios.tcgetattr(tty)
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        # The program may end while a thread of it still waits for the answer.
+        atexit.register(self._restore)
+        if threading.current_thread() is threading.main_thread():
+            for number in self._STOPS:
+                if signal.getsignal(number) == signal.SIG_DFL:
+                    self._handlers[number] = signal.signal(number, self._stop)
+        try:
+            self._silence()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        atexit.unregister(self._restore)
+
+    def ask(self) -> None:
+        """Put the question."""
+        os.write(self.tty, self._prompt)
+
+    def keep(self) -> None:
+        """Put the question again if somebody else has turned the echo on."""
+        if termios.tcgetattr(self.tty)[3] & termios.ECHO:
+            self._silence()
+            self.ask()
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._restore()
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+        signal.signal(number, self._stop)
+        self._silence()
+        self.ask()
+
+    def _silence(self) -> None:
+        silent = [*self._before]
+        silent[3] &= ~(termios.ECHO | termios.ECHONL)
+        termios.tcsetattr(self.tty, termios.TCSAFLUSH, silent)
+
+    def _restore(self) -> None:
+        termios.tcsetattr(self.tty, termios.TCSAFLUSH, self._before)
 
 
-def _answer(tty: int, prompt: str, gone: Callable[[], bool]) -> bytes:
+def _answer(silence: _Silence, gone: Callable[[], bool]) -> bytes:
     if gone():
         raise HungUpError
-    os.write(tty, prompt.encode(errors="replace"))
+    silence.ask()
     try:
-        line = _line(tty, gone)
+        line = _line(silence, gone)
     except HungUpError:
-        os.write(tty, b"\n")
+        os.write(silence.tty, b"\n")
         raise
-    os.write(tty, b"\n")
+    os.write(silence.tty, b"\n")
     if not line:
         raise UserError("the PIN was not given")
     return line.removesuffix(b"\n")
 
 
-def _line(tty: int, gone: Callable[[], bool]) -> bytes:
+def _line(silence: _Silence, gone: Callable[[], bool]) -> bytes:
     """Read a line; without the end of line if that is not where it ended."""
     line = b""
     while not line.endswith(b"\n"):
-        while not select.select([tty], [], [], _GLANCE)[0]:
+        while not select.select([silence.tty], [], [], _GLANCE)[0]:
+            silence.keep()
             if gone():
                 raise HungUpError
-        more = os.read(tty, 1024)
+        more = os.read(silence.tty, 1024)
         if not more:
             break
         line += more

@@ -79,6 +79,7 @@ def sign(options: argparse.Namespace) -> int:
     """Sign what the command line names; the exit code."""
     form = chosen_format(options.format, options.namespace)
     streams.check_inputs(options.key, options.file)
+    streams.check_apart(options.output, options.key, options.file)
     if form != "sshsig":
         streams.check_output(options.output)
     console.warn_of_emulator(PROGRAM, options.tpm)

@@ -1,5 +1,6 @@
 """Files that may be standard input or output, in octets."""
 
+import contextlib
 import hashlib
 import io
 import os
@@ -52,13 +53,30 @@ def check_output(path: str) -> None:
         raise UsageError("these octets are not for a terminal: name a file with -o")
 
 
+def check_apart(output: str, *inputs: str) -> None:
+    """Check that what is read would not be overwritten; UsageError if it would."""
+    for path in inputs:
+        if STANDARD not in (output, path) and _is_same_file(output, path):
+            raise UsageError(f"the signature would overwrite {path}: name another file with -o")
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    with contextlib.suppress(OSError):  # one of them is not there, at least not for us
+        return os.path.isfile(one) and os.path.samefile(one, other)
+    return False
+
+
 def write_output(path: str, octets: bytes) -> None:
     """Write octets to a file, or to standard output for "-"; OSError."""
     if path == STANDARD:
         sys.stdout.buffer.write(octets)
         return
-    with open(path, "wb") as file:
-        file.write(octets)
+    try:
+        with open(path, "wb") as file:
+            file.write(octets)
+    except OSError as error:
+        error.filename = path  # a full disk does not tell where it is
+        raise
 
 
 def give_the_terminal_back() -> None:

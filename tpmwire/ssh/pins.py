@@ -116,6 +116,8 @@ class Pins:
             pin = self._ask(_question(self._comment, state, again=bool(wrong)), occasion)
             if pin in wrong:
                 raise wrong[pin]
+            if not pin and _is_last(state):
+                raise PinError("no PIN was given, and the last try is not spent on that")
             try:
                 result = attempt(pin, no_check if _is_last(state) else self._check_tries)
             except _AskError:  # of the tries that were left, others have spent some
