@@ -274,7 +274,7 @@ def test_the_user_is_told_that_the_old_file_still_is_the_key(home: Home):
 
 def test_without_a_terminal_a_pin_has_to_be_given(home: Home):
     made(home)
-    assert "no terminal to ask for a PIN on" in home.refuses(KEYGEN, "-i", "id")
+    assert "nobody to ask for a PIN" in home.refuses(KEYGEN, "-i", "id")
     assert not (home.path / "id.tpm").exists()
 
 

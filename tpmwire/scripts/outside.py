@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from tpmwire.crypto import PrivateKey
 from tpmwire.errors import EncodeError, KeyFileError
 from tpmwire.pem import PassphraseError, read_private_key
-from tpmwire.scripts import console, prompts
+from tpmwire.scripts import console, prompts, storing
 from tpmwire.scripts.console import UserError
 from tpmwire.softkeys import public_of, sensitive_of
-from tpmwire.ssh.keys import key_type, public_blob, public_line
+from tpmwire.ssh.keys import key_type, public_blob
 from tpmwire.ssh.openssh import look_at
 from tpmwire.types.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
 
@@ -50,7 +50,7 @@ def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
     except EncodeError as error:
         raise UserError(f"{path}: {error.reason}") from None
     blob = public_blob(public)
-    comment = clean(outside.comment) if outside else ""
+    comment = clean(outside.comment.decode("utf-8", "replace")) if outside else ""
     return Found(key, public, blob, comment or comment_beside(path, blob))
 
 
@@ -85,23 +85,12 @@ def _line(descriptor: int) -> bytes:
 
 def comment_beside(path: str, blob: bytes) -> str:
     """Find the comment in the public key file beside a key, if it is that of the same key."""
-    kind, encoded, *rest = (*beside(path).split(None, 2), b"", b"")
-    same = public_line(blob, "").encode().split() == [kind, encoded]
-    return clean(rest[0]) if same else ""
+    return clean(storing.public_beside(path).comment_for(blob))
 
 
-def beside(path: str) -> bytes:
-    """Read the public key file beside a key; nothing if there is none."""
-    try:
-        return read_file(f"{path}.pub")
-    except (OSError, UserError):
-        return b""
-
-
-def clean(comment: bytes) -> str:
+def clean(comment: str) -> str:
     """Make one line of a comment, with nothing in it that a terminal would obey."""
-    text = comment.decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in comment).split())
 
 
 def read_file(path: str) -> bytes:
