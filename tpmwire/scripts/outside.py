@@ -7,6 +7,7 @@ from tpmwire.errors import EncodeError, KeyFileError
 from tpmwire.pem import PassphraseError, read_private_key
 from tpmwire.scripts import console, prompts, storing
 from tpmwire.scripts.console import UserError
+from tpmwire.scripts.pins import Source
 from tpmwire.softkeys import public_of, sensitive_of
 from tpmwire.ssh.keys import key_type, public_blob
 from tpmwire.ssh.openssh import look_at
@@ -14,7 +15,6 @@ from tpmwire.types.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
 
 TRIES = 3  # how often a passphrase is asked for
 MAX_FILE = 1 << 20
-_MOST = 4096  # octets of a passphrase
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Found:
         return f"RSA-{parameters.keyBits}{exponent}"
 
 
-def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
+def read_key(path: str, data: bytes, passphrase: Source | None = None) -> Found:
     """Read a private key, with its passphrase if it wants one; UserError if no TPM can have it."""
     try:
         outside = look_at(data)
         if outside and not outside.key_type.startswith(("ecdsa-sha2-", "ssh-rsa")):
             raise UserError(f"{path}: no TPM has {outside.key_type} keys, only RSA and ECDSA")
-        key = _decrypted(path, data, passphrase_fd)
+        key = _decrypted(path, data, passphrase)
         public = public_of(key)
         sensitive_of(key)
     except KeyFileError as error:
@@ -54,12 +54,12 @@ def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
     return Found(key, public, blob, comment or comment_beside(path, blob))
 
 
-def _decrypted(path: str, data: bytes, passphrase_fd: int | None) -> PrivateKey:
+def _decrypted(path: str, data: bytes, passphrase: Source | None) -> PrivateKey:
     try:
         return read_private_key(data)
     except PassphraseError:
-        if passphrase_fd is not None:
-            return read_private_key(data, _line(passphrase_fd))
+        if passphrase is not None:
+            return read_private_key(data, passphrase())
     for _ in range(TRIES - 1):
         try:
             return _asked(path, data)
@@ -70,17 +70,6 @@ def _decrypted(path: str, data: bytes, passphrase_fd: int | None) -> PrivateKey:
 
 def _asked(path: str, data: bytes) -> PrivateKey:
     return read_private_key(data, prompts.ask_pin(f"Enter passphrase for {path}: "))
-
-
-def _line(descriptor: int) -> bytes:
-    """Read a line from a descriptor that another program has left open for us."""
-    try:
-        # Unbuffered, so that what comes after the line is left for whoever reads on.
-        with open(descriptor, "rb", 0, closefd=False) as file:
-            return file.readline(_MOST).removesuffix(b"\n").removesuffix(b"\r")
-    except (OSError, ValueError) as error:
-        reason = console.explain(error) if isinstance(error, OSError) else "no descriptor"
-        raise UserError(f"--passphrase-fd {descriptor}: {reason}") from None
 
 
 def comment_beside(path: str, blob: bytes) -> str:
