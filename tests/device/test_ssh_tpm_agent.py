@@ -1,6 +1,7 @@
 """ssh-tpm-agent on the same TPM as tpmwire: each makes keys that sign in the other's agent.
 
-Its programs open /dev/tpmrm0 and nothing else.
+Its programs open /dev/tpmrm0 and nothing else.  Its agent signs with RSA keys by TPM2_RSA_Decrypt,
+which those of ours refuse, as they are for signing only; so RSA keys go one way.
 """
 
 from pathlib import Path
@@ -15,6 +16,7 @@ KEYGEN = (RUN, "ssh-tpm-keygen")
 PIN = "1234"
 KINDS = {"ecdsa": (), "p384": ("-b", "384"), "rsa": ("-t", "rsa")}
 every_kind = pytest.mark.parametrize("kind", KINDS)
+every_curve = pytest.mark.parametrize("kind", ["ecdsa", "p384"])
 
 
 @pytest.fixture
@@ -27,9 +29,8 @@ def home(device: str, tmp_path: Path) -> Home:
 
 
 def made_by_them(home: Home, kind: str, pin: str = "") -> None:
-    answers = home.askpass(pin)
-    home.run(*KEYGEN, "-f", "key", *KINDS[kind], "-C", "theirs", *(("-N", pin) if pin else ()),
-             given="\n\n", **answers)  # fmt: skip
+    command = (*KEYGEN, "-f", "key", *KINDS[kind], "-C", "theirs")
+    home.run(*command, *(("-N", pin) if pin else ()), **home.askpass(pin))
 
 
 # --- their keys, our agent --------------------------------------------------------------------
@@ -50,6 +51,7 @@ def test_a_key_of_ssh_tpm_keygen_signs_in_our_agent(home: Home, kind: str, pin: 
 
 
 def test_its_pin_is_changed_by_us_and_then_it_is_theirs_again(home: Home):
+    need("request-key")
     made_by_them(home, "ecdsa", PIN)
     home.run("tpmwire-keygen", "-p", "-f", "key", "-P", PIN, "-N", "new")
     for pin in (PIN, "new"):
@@ -64,8 +66,10 @@ def test_its_pin_is_changed_by_us_and_then_it_is_theirs_again(home: Home):
 
 
 @pytest.mark.parametrize("pin", ["", PIN])
-@every_kind
+@every_curve
 def test_a_key_of_ours_signs_in_their_agent(home: Home, kind: str, pin: str):
+    if pin:
+        need("request-key")  # of keyutils, without which it keeps no PIN and asks for none
     home.run("tpmwire-keygen", "-q", "-f", "keys/key", "-N", pin, *KINDS[kind])
     (home.path / "keys/key.pub").rename(home.path / "key.pub")
     with their_agent(home, "--key-dir", "keys", **home.askpass(pin)) as env:
@@ -91,10 +95,9 @@ def test_what_they_wrap_for_our_parent_is_taken_in_and_signs(home: Home, options
         assert signs(home, "soft", **daemon.env)
 
 
-@pytest.mark.parametrize("options", [("-t", "ecdsa"), ("-t", "rsa", "-b", "2048")])
-def test_what_we_wrap_is_taken_in_by_them_and_signs(home: Home, options: tuple[str, ...]):
+def test_what_we_wrap_is_taken_in_by_them_and_signs(home: Home):
     home.run("tpmwire-keygen", "-q", "--export-parent", "parent.pem")
-    home.run("ssh-keygen", "-q", "-N", "", "-f", "soft", *options)
+    home.run("ssh-keygen", "-q", "-N", "", "-f", "soft", "-t", "ecdsa")
     wrap = ("tpmwire-keygen", "-q", "-N", "", "-i", "soft", "--wrap-for", "parent.pem")
     home.run(*wrap, "-f", "wrapped", TPMWIRE_TCTI="device:/none")
     home.run(*KEYGEN, "--import", "wrapped.tpm", "-f", "keys/key")
