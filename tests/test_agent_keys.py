@@ -267,7 +267,7 @@ def test_certificates_beside_a_key_are_offered_with_it_and_sign(home: Home):
         assert len(home.run("ssh-add", "-L", **daemon.env).splitlines()) == 1
 
 
-def test_a_stale_key_is_neither_listed_nor_used(home: Home):
+def test_row_13_a_stale_key_is_neither_listed_nor_used(home: Home):
     need("ssh-add")
     put(home, "ada", "one")
     with agent(home, "--key-dir", "dir") as daemon:

@@ -220,6 +220,21 @@ def test_a_log_of_json_has_an_object_on_each_line(home: Home):
     assert {each["level"] for each in told} <= {"info", "warning"}
 
 
+def test_a_log_on_a_full_disk_costs_nothing_but_the_log(home: Home):
+    script = "exec tpmwire-agent -D -v -s -a sock ada.tpm pin.tpm 2>/dev/full"
+    with home.start("sh", "-c", script, **home.askpass("wrong")) as process:
+        try:
+            assert process.stdout.readline()
+            sock = {"SSH_AUTH_SOCK": str(home.path / "sock")}
+            for _ in range(3):
+                home.refuses("ssh-add", "-T", "pin.pub", **sock)
+                home.run("ssh-add", "-T", "ada.pub", **sock)
+        finally:
+            process.terminate()
+        assert process.wait(PATIENCE) == 0
+    assert not (home.path / "sock").exists()
+
+
 @pytest.fixture
 def root_logger() -> Iterator[logging.Logger]:
     root = logging.getLogger()

@@ -636,7 +636,7 @@ def test_a_question_at_the_terminal_ends_when_the_client_hangs_up(home: Home):
         terminal.play("<^C>")
 
 
-def test_while_one_pin_is_asked_for_other_keys_sign(home: Home):
+def test_row_8_while_one_pin_is_asked_for_other_keys_sign(home: Home):
     with Terminal(home.path, home.env) as terminal:
         terminal.play(START)
         with asking(home) as client:

@@ -260,9 +260,9 @@ def test_a_descriptor_that_gives_no_passphrase_is_told(home: Home):
     home.write("lines", "wrong\n")
     script = "tpmwire-keygen -q -i id -N '' --passphrase-fd 5"
     assert "id: the passphrase is wrong" in home.refuses("sh", "-c", f"{script} 5<lines")
-    assert "--passphrase-fd 5: Bad file descriptor" in home.refuses("sh", "-c", script)
+    assert "descriptor 5: Bad file descriptor" in home.refuses("sh", "-c", script)
     negative = script.replace(" 5", " -5")
-    assert "--passphrase-fd -5: no descriptor" in home.refuses("sh", "-c", negative)
+    assert "a descriptor is a number" in home.refuses("sh", "-c", negative)
 
 
 def test_the_user_is_told_that_the_old_file_still_is_the_key(home: Home):
@@ -274,7 +274,7 @@ def test_the_user_is_told_that_the_old_file_still_is_the_key(home: Home):
 
 def test_without_a_terminal_a_pin_has_to_be_given(home: Home):
     made(home)
-    assert "no terminal to ask for a PIN on" in home.refuses(KEYGEN, "-i", "id")
+    assert "nobody to ask for a PIN" in home.refuses(KEYGEN, "-i", "id")
     assert not (home.path / "id.tpm").exists()
 
 

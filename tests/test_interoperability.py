@@ -101,7 +101,7 @@ def signing(kind: str, *options: str) -> tuple[str, ...]:
 
 
 @every_kind
-def test_openssl_signs_with_our_key(openssl: Home, kind: str):
+def test_row_12_openssl_signs_with_our_key(openssl: Home, kind: str):
     openssl.run(*signing(kind))
     assert verifies(openssl, kind, "s")
 
@@ -167,7 +167,7 @@ def made_by_tools(home: Home, parent: str, *options: str) -> Any:
 
 
 @every_kind
-def test_tpm2_load_takes_our_key_file_and_tpm2_sign_signs(tools: Home, kind: str):
+def test_row_12_tpm2_load_takes_our_key_file_and_tpm2_sign_signs(tools: Home, kind: str):
     tools.run("tpm2_load", "-r", f"{kind}.tpm", "-c", "loaded")
     tools.run("tpm2_flushcontext", "-t")
     scheme = "rsassa" if kind == "rsa" else "ecdsa"

@@ -77,7 +77,7 @@ def refusal(home: Home, **env: str) -> str:
 
 
 @pytest.mark.parametrize("pin", ["", PIN])
-def test_a_key_signs_while_its_pcrs_hold_and_no_longer(home: Home, swtpm: Swtpm, pin: str):
+def test_row_10_a_key_signs_while_its_pcrs_hold_and_no_longer(home: Home, swtpm: Swtpm, pin: str):
     home.run(*MAKE, "-N", pin, "--pcrs", "sha256:16,23+sha1:16")
     with agent(home, "key.tpm", **home.askpass(pin)) as daemon:
         assert signs(home, daemon)

@@ -73,7 +73,7 @@ def test_a_tpm_refuses_areas_that_do_not_belong_together_and_so_do_we(kind: str,
 
 
 @given(st.integers(1, 2**40) | st.integers(1, ORDER - 1))
-def test_scalars_and_coordinates_are_as_long_as_the_field(scalar: int):
+def test_row_11_scalars_and_coordinates_are_as_long_as_the_field(scalar: int):
     key = ec.derive_private_key(scalar, ec.SECP256R1())
     sensitive, public = sensitive_of(key), public_of(key)
     assert sensitive.sensitive == scalar.to_bytes(32, "big")

@@ -162,7 +162,7 @@ def test_x_locks_and_big_x_unlocks(setting: Setting):
     assert setting.listed == setting.lines()
 
 
-def test_a_key_in_software_is_not_added_and_ssh_add_says_so(setting: Setting):
+def test_row_5_a_key_in_software_is_not_added_and_ssh_add_says_so(setting: Setting):
     setting.home.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "soft")
     assert "agent refused operation" in setting.refuses("soft")
     assert "Identity added" not in setting.refuses("-c", "-t", "60", "soft")

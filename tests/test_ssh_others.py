@@ -121,7 +121,7 @@ def test_of_two_who_have_a_key_the_second_is_asked_if_the_first_refuses():
     ) == CAROL.signature(b"data")
 
 
-def test_their_keys_are_removed():
+def test_row_6_keys_of_all_agents_behind_are_removed():
     other = Another.having(BOB, CAROL)
     both = talking(other)
     assert both.answer(BOB.removal) == SUCCESS

@@ -189,7 +189,9 @@ def test_logins_with_keys_and_certificates_of_each_kind_are_known(
         assert isinstance(read_purpose(data, blob), Login)  # as ssh asks for it
         assert read_purpose(data, server(5).blob) is None
         assert read_purpose(login(SESSION, b"ada", blob, algorithm=algorithm), certificate) is None
-        broken = login(SESSION, b"ada", certificate[:-1] + b"\0", algorithm=certified)
+        broken = login(
+            SESSION, b"ada", certificate[:-1] + bytes([certificate[-1] ^ 1]), algorithm=certified
+        )
         assert read_purpose(broken, blob) is None
         mixed = login(SESSION, b"ada", certificate, algorithm=algorithm)
         assert read_purpose(mixed, certificate) is None

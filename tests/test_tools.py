@@ -52,6 +52,7 @@ def test_there_are_shell_tools():
         "demo",
         "environment.sh",
         "fuzz",
+        "peers",
         "run",
         "test",
         "vm",
@@ -65,7 +66,7 @@ def test_bash_can_read_a_tool(path: Path):
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-@pytest.mark.parametrize("name", ["demo", "test", "vm"])
+@pytest.mark.parametrize("name", ["demo", "peers", "test", "vm"])
 def test_help_is_what_stands_at_the_top_from_wherever_it_is_asked_for(name: str, option: str):
     comment = [
         line.removeprefix("#").removeprefix(" ")
@@ -96,6 +97,13 @@ def test_a_virtual_machine_wants_a_command(arguments: list[str], said: str):
     done = run(TOOLS / "vm", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"tools/vm {said}; see --help\n"
+
+
+@pytest.mark.parametrize("arguments", [["x"], ["--other"], [""], ["--again", "x"]])
+def test_peers_takes_no_other_arguments(arguments: list[str]):
+    done = run(TOOLS / "peers", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tools/peers takes no arguments but --again; see --help\n"
 
 
 def test_the_first_process_of_the_virtual_machine_can_be_read_by_its_shell():
@@ -372,6 +380,74 @@ def test_a_change_has_to_pass_the_tests_and_then_the_demo(checkout: Checkout):
     checkout.program("tools/test", "exit 3")
     assert checkout.run(".ci/run").returncode == 3
     assert checkout.noted() == ["test"]
+
+
+# --- tools/peers ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fetching(checkout: Checkout) -> Checkout:
+    """A checkout with an apt-get that has the packages, and a C library that runs what it is told.
+
+    The loader of the packages prints its arguments, so that one sees what would be run.
+    """
+    for name in ("cat", "chmod", "mv"):
+        (checkout.bin / name).symlink_to(shutil.which(name))
+    environment = checkout.path / "tools" / "environment.sh"
+    with environment.open("a") as file:
+        file.write("need_file() { :; }\n")
+    checkout.program("bin/apt-get", 'case "$*" in *download*) : >a.deb; : >b.deb ;; esac')
+    loader = "printf '#!/bin/sh\\necho \"$@\"\\n' >$3/usr/lib/here/ld-linux-here.so.2"
+    made = "mkdir -p $3/usr/lib/here", loader, "chmod +x $3/usr/lib/here/ld-linux-here.so.2"
+    checkout.program("bin/dpkg-deb", *made)
+    return checkout
+
+
+def test_peers_are_got_once_and_nothing_is_installed(fetching: Checkout):
+    done = fetching.run("tools/peers")
+    cache = fetching.path / ".cache/tpmwire"
+    assert (done.returncode, done.stdout) == (0, f"{cache}/peers/run\n")
+    update, download, *unpack = fetching.noted()
+    assert update.endswith(" update")
+    assert download.endswith(" download ssh-tpm-agent libc6")
+    for call in (update, download):
+        assert "-o Dir::Etc::sourceparts=- " in call
+        assert f"-o Dir::State::lists={cache}/peers." in call
+    assert [line.split()[:2] for line in unpack] == [["dpkg-deb", "-x"]] * 2
+    done = fetching.run("tools/peers")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{cache}/peers/run\n", "")
+    assert fetching.noted() == []
+    assert [path.name for path in cache.iterdir()] == ["peers"]
+    assert fetching.run("tools/peers", "--again").returncode == 0
+    assert len(fetching.noted()) == 4
+
+
+def test_a_peer_is_run_with_the_library_from_beside_it(fetching: Checkout):
+    program = fetching.run("tools/peers").stdout.strip()
+    root = fetching.path / ".cache/tpmwire/peers/root/usr"
+    done = fetching.run(program, "ssh-tpm-add", "a b", "c")
+    assert done.stdout == (
+        f"--library-path {root}/lib/here --argv0 ssh-tpm-add {root}/bin/ssh-tpm-add a b c\n"
+    )
+
+
+def test_peers_that_cannot_be_got_leave_the_old_ones(fetching: Checkout):
+    fetching.run("tools/peers")
+    fetching.program("bin/apt-get", 'echo "E: no network" >&2', "exit 100")
+    done = fetching.run("tools/peers", "--again")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == [
+        "E: no network",
+        "They could not be got; the last lines above say why.",
+    ]
+    assert [path.name for path in (fetching.path / ".cache/tpmwire").iterdir()] == ["peers"]
+    assert fetching.run("tools/peers").returncode == 0
+
+
+def test_without_apt_there_are_no_peers(checkout: Checkout):
+    done = checkout.run("tools/peers")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "by apt-get, which is not here" in done.stderr
 
 
 # --- the demo ---------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tpmwire.client import Tpm
-from tpmwire.commands.capability import TestParms
 from tpmwire.constants import TPM_RC, TPM_RH
 from tpmwire.crypto import PrivateKey
 from tpmwire.duplication import wrap
@@ -19,7 +18,7 @@ from tpmwire.objects import LoadedObject
 from tpmwire.parents import load, open_parent
 from tpmwire.softkeys import public_of, sensitive_of
 from tpmwire.templates import without_lockout
-from tpmwire.types.objects import TPMT_PUBLIC, TPMT_PUBLIC_PARMS
+from tpmwire.types.objects import TPMT_PUBLIC
 from tpmwire.wrapped import Wrapped
 
 
@@ -105,18 +104,3 @@ def _blames_wrapping(error: TpmError) -> bool:
     # A seed for another RSA key is a number that may be greater than the modulus of this one; the
     # reference code calls that a failure, and goes on.
     return error.code == TPM_RC.FAILURE or (error.subject == "parameter" and error.index in (3, 4))
-
-
-def is_supported(tpm: Tpm, public: TPMT_PUBLIC) -> bool:
-    """Ask the TPM whether it can have such a key."""
-    parameters = TPMT_PUBLIC_PARMS(type=public.type, parameters=public.parameters)
-    try:
-        tpm.execute(TestParms(parameters=parameters))
-    except TpmError as error:
-        if error.code not in _UNSUPPORTED:
-            raise
-        return False
-    return True
-
-
-_UNSUPPORTED = (TPM_RC.VALUE, TPM_RC.CURVE, TPM_RC.KEY_SIZE, TPM_RC.RANGE)

@@ -7,7 +7,7 @@ scheme that is unknown here (ECDAA, SM2, ECSCHNORR), or none at all.
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 
 from tpmwire.constants import TPM_ALG
@@ -43,19 +43,6 @@ def verify_digest(public: TPMT_PUBLIC, hashed: bytes, signature: TPMT_SIGNATURE)
     return _verify(public, lambda _: hashed, signature, None)
 
 
-def verify_ed25519(point: bytes, octets: bytes, signature: bytes) -> None:
-    """Check a signature by a key that no TPM has, but others do.  [RFC 8032]
-
-    AttestationError tells why the signature does not count.
-    """
-    try:
-        ed25519.Ed25519PublicKey.from_public_bytes(point).verify(signature, octets)
-    except ValueError:
-        raise AttestationError("is by a key that is none", "signature") from None
-    except InvalidSignature:
-        raise AttestationError(_ANOTHER, "signature") from None
-
-
 def _verify(
     public: TPMT_PUBLIC,
     hashed: Callable[[int], bytes],
@@ -71,11 +58,8 @@ def _verify(
     except UnsupportedAlgorithm:
         raise AttestationError("cannot be verified on this machine", "signature") from None
     if not valid:
-        raise AttestationError(_ANOTHER, "signature")
+        raise AttestationError("is not that of the key over these octets", "signature")
     return hash_alg
-
-
-_ANOTHER = "is not that of the key over these octets"
 
 
 def _hash_of(signature: TPMT_SIGNATURE) -> int:

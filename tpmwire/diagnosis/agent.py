@@ -1,6 +1,5 @@
 """The agent that SSH_AUTH_SOCK leads to, and who can be asked for a PIN."""
 
-import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -90,11 +89,3 @@ def check_asking(asking: Asking, keys: list[Found]) -> Iterator[Finding]:
         )
     else:
         yield fine(ASKING, f"{asking.program} asks for it")
-
-
-def blob_beside(line: str) -> bytes | None:
-    """Read the key of a .pub file; None if there is none in it."""
-    try:
-        return base64.b64decode(line.split(maxsplit=2)[1])
-    except (IndexError, ValueError):
-        return None

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import getpass
 import importlib
-import json
 import os
 import socket
 from dataclasses import dataclass
@@ -13,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.keyfile import KeyFile
-from tpmwire.parents import default_parent, open_parent, parent_word
-from tpmwire.scripts import console, files, parentage, pins, prompts, storing, supporting
-from tpmwire.scripts.console import UsageError, UserError
+from tpmwire.parents import default_parent, open_parent
+from tpmwire.scripts import console, parentage, pins, prompts, storing, supporting
+from tpmwire.scripts.console import UsageError
+from tpmwire.scripts.place import Place
 from tpmwire.scripts.supporting import CURVES
-from tpmwire.ssh.fingerprints import PublishedKey
-from tpmwire.ssh.keys import fingerprint, public_blob, public_line
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC
 
@@ -73,12 +71,12 @@ def run(options: argparse.Namespace) -> int:
     new_pin = pins.for_new_key(options)
     console.warn_of_emulator(options.program, options.tpm)
     order = order_of(template, options)  # before anybody is asked anything
-    base = _base(options)
-    overwrite = _may_write(base, options)
+    # A program is not asked whether something may be overwritten.
+    place = Place.choose(_base(options), may_ask=not options.json)
     pin = new_pin()
     _say(options, f"Generating public/private {options.type} key pair in the TPM.")
     key = fulfil(order, pin, options)
-    save(options, base, key, overwrite=overwrite)
+    place.save(options, key, options.comment)
     return 0
 
 
@@ -119,42 +117,6 @@ def template_of(kind: str, bits: int | None = None) -> TPMT_PUBLIC:
     return ecc_sign(CURVES[size])
 
 
-def save(options: argparse.Namespace, base: str, key: KeyFile, *, overwrite: bool = False) -> None:
-    """Write the two files of a key, and tell what was done."""
-    private, public = storing.paths(base)
-    line = public_line(public_blob(key.public), options.comment)
-    contents = [(private, key.to_pem(), 0o600), (public, line, 0o644)]
-    files.write_together(contents, overwrite=overwrite)
-    if options.json:
-        console.report(options.program, json.dumps(_data(options, base, key)))
-    elif not options.quiet:
-        console.report(options.program, "\n".join(_news(options, base, key)))
-
-
-def _news(options: argparse.Namespace, base: str, key: KeyFile) -> tuple[str, ...]:
-    private, public = storing.paths(base)
-    return (
-        f"Your identification has been saved in {private}",
-        f"Your public key has been saved in {public}",
-        "The key fingerprint is:",
-        f"{fingerprint(public_blob(key.public))} {options.comment}".rstrip(),
-    )
-
-
-def _data(options: argparse.Namespace, base: str, key: KeyFile) -> dict[str, Any]:
-    private, public = map(storing.shown, storing.paths(base))
-    made = PublishedKey(public_blob(key.public), options.comment)
-    return {
-        "private": private,
-        "public": public,
-        **made.data(),
-        "parent": parent_word(key.parent),
-        "parent_name": key.parent_name.hex(),
-        "pin": not key.empty_auth,
-        "policy": _binding().told(key) if key.has_policy else None,
-    }
-
-
 def _say(options: argparse.Namespace, text: str) -> None:
     if not (options.quiet or options.json):
         print(text, flush=True)
@@ -177,21 +139,6 @@ def _base(options: argparse.Namespace) -> str:
         with contextlib.suppress(FileExistsError):
             os.mkdir(directory, 0o700)
     return base
-
-
-def _may_write(base: str, options: argparse.Namespace) -> bool:
-    """Find out whether files stand in the way; False if none do, UserError if they shall stay."""
-    files.check_directory(base)
-    there = [path for path in storing.paths(base) if os.path.lexists(path)]
-    for path in there:
-        if not os.path.isfile(path):
-            raise UserError(f"{path} is there and is no ordinary file")
-        if options.json:  # a program is not asked
-            raise UserError(f"{path} is there already")
-        print(f"{path} already exists.")
-    if there and not prompts.confirm("Overwrite (y/n)? "):
-        raise UserError("nothing was changed")
-    return bool(there)
 
 
 def default_comment() -> str:

@@ -5,6 +5,7 @@ import os
 
 import tpmwire
 from tpmwire.scripts import console, files, generating, storing
+from tpmwire.scripts.place import Place
 from tpmwire.scripts.supporting import supports
 
 DIRECTORY = "/etc/ssh"
@@ -21,6 +22,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _make(options: argparse.Namespace, kind: str, base: str) -> None:
+    place = Place(*storing.paths(base))
     files.check_directory(base)
     template = generating.template_of(kind)
     with tpmwire.open(options.tpm) as tpm:
@@ -28,4 +30,4 @@ def _make(options: argparse.Namespace, kind: str, base: str) -> None:
             console.say(f"{options.program}: this TPM cannot make {kind} keys; passed over")
             return
     key = generating.fulfil(generating.order_of(template, options), b"", options)
-    generating.save(options, base, key)
+    place.save(options, key, options.comment)

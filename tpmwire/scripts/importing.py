@@ -7,6 +7,7 @@ only then what does the work is imported.
 import argparse
 import importlib
 
+from tpmwire.scripts import pins
 from tpmwire.scripts.console import UsageError
 
 
@@ -21,7 +22,7 @@ def add_options(parser: argparse._ActionsContainer) -> None:
     )
     add(
         "--passphrase-fd",
-        type=int,
+        type=pins.descriptor,
         metavar="N",
         help="read the passphrase of FILE from this file descriptor; else it is asked for",
     )

@@ -19,6 +19,7 @@ from tpmwire.errors import Error
 from tpmwire.keyfile import KeyFile
 from tpmwire.scripts import console
 from tpmwire.scripts.console import UserError
+from tpmwire.ssh.fingerprints import PublishedKey
 from tpmwire.ssh.keyring import Key
 from tpmwire.ssh.keys import public_blob
 
@@ -58,11 +59,8 @@ class Contents(NamedTuple):
 
     def comment(self, path: str, keyfile: KeyFile) -> str:
         """Find what to call a key: the comment in its .pub file, its description, or its path."""
-        with suppress(ValueError):
-            _, encoded, comment = self.public.decode().split("\n")[0].strip().split(" ", 2)
-            if base64.b64decode(encoded) == public_blob(keyfile.public):
-                return comment
-        return keyfile.description or os.fsencode(path).decode("utf-8", "replace")
+        beside = PublishedKey.of_file(self.public).comment_for(public_blob(keyfile.public))
+        return beside or keyfile.description or os.fsencode(path).decode("utf-8", "replace")
 
     def certificates(self) -> Iterator[bytes]:
         """Read the certificates, one a line."""

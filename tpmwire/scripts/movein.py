@@ -6,7 +6,7 @@ import os
 import tpmwire
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import AttestationError, KeyFileError, TpmError
-from tpmwire.importable import import_file, is_supported, make_importable, make_loadable
+from tpmwire.importable import import_file, make_importable, make_loadable
 from tpmwire.keyfile import LABEL, KeyFile
 from tpmwire.objects import LoadedObject
 from tpmwire.parents import default_parent, open_parent
@@ -14,8 +14,9 @@ from tpmwire.scripts import console, outside, parentage, pins
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.outside import Found
 from tpmwire.scripts.pins import Source
-from tpmwire.scripts.place import PROGRAM, Place, comment_for, stem
-from tpmwire.scripts.wrapping import wrap_key
+from tpmwire.scripts.place import comment_for, stem
+from tpmwire.scripts.supporting import supports
+from tpmwire.scripts.wrapping import choose_place, wrap_key
 from tpmwire.signatures import verify
 from tpmwire.ssh.keys import RSA_SHA2_256, public_blob, signature_algorithm
 
@@ -28,19 +29,20 @@ def move_in(options: argparse.Namespace) -> int:
     found = outside.read_key(options.imported, data, options.passphrase_fd)
     (wrap_key if options.wrap_for else _import)(options, found, pins.for_new_key(options))
     console.say(
-        f"{PROGRAM}: {options.imported} still is the key: whoever has it, or a copy of it, signs "
-        "without TPM and PIN. Once you have seen the new one work, destroy it and its backups."
+        f"{options.program}: {options.imported} still is the key: whoever has it, or a copy of it, "
+        "signs without TPM and PIN. Once you have seen the new one work, destroy it and its "
+        "backups."
     )
     return 0
 
 
 def _import(options: argparse.Namespace, found: Found, new_pin: Source) -> None:
-    console.warn_of_emulator(PROGRAM, options.tpm)
+    console.warn_of_emulator(options.program, options.tpm)
     with tpmwire.open(options.tpm) as tpm:  # before anybody is asked anything
-        if not is_supported(tpm, found.public):
+        if not supports(tpm, found.public):
             raise UserError(f"{options.imported}: this TPM takes no {found.kind} keys")
         handle = default_parent(tpm) if options.parent is None else options.parent
-    place = Place.choose(options, found.blob)
+    place = choose_place(options, found.blob)
     pin = new_pin()
 
     def work(auth: bytes | None) -> KeyFile:
@@ -85,8 +87,8 @@ def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
     try:
         wrapped = KeyFile.from_pem(data)
         blob = public_blob(wrapped.public)
-        place = Place.choose(options, blob)
-        console.warn_of_emulator(PROGRAM, options.tpm)
+        place = choose_place(options, blob)
+        console.warn_of_emulator(options.program, options.tpm)
         handle = wrapped.parent if options.parent is None else options.parent
 
         def work(auth: bytes | None) -> KeyFile:
@@ -96,6 +98,6 @@ def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
         made = parentage.under(handle, options, work)
     except KeyFileError as error:
         raise UserError(f"{path}: {error}") from None
-    own = outside.clean((wrapped.description or "").encode())
+    own = outside.clean(wrapped.description or "")
     place.save(options, made, comment_for(options, own or outside.comment_beside(stem(path), blob)))
     return 0

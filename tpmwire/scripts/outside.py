@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from tpmwire.crypto import PrivateKey
 from tpmwire.errors import EncodeError, KeyFileError
 from tpmwire.pem import PassphraseError, read_private_key
-from tpmwire.scripts import console, prompts
+from tpmwire.scripts import console, prompts, storing
 from tpmwire.scripts.console import UserError
+from tpmwire.scripts.pins import Source
 from tpmwire.softkeys import public_of, sensitive_of
-from tpmwire.ssh.keys import key_type, public_blob, public_line
+from tpmwire.ssh.keys import key_type, public_blob
 from tpmwire.ssh.openssh import look_at
 from tpmwire.types.objects import TPMS_RSA_PARMS, TPMT_PUBLIC
 
 TRIES = 3  # how often a passphrase is asked for
 MAX_FILE = 1 << 20
-_MOST = 4096  # octets of a passphrase
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Found:
         return f"RSA-{parameters.keyBits}{exponent}"
 
 
-def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
+def read_key(path: str, data: bytes, passphrase: Source | None = None) -> Found:
     """Read a private key, with its passphrase if it wants one; UserError if no TPM can have it."""
     try:
         outside = look_at(data)
         if outside and not outside.key_type.startswith(("ecdsa-sha2-", "ssh-rsa")):
             raise UserError(f"{path}: no TPM has {outside.key_type} keys, only RSA and ECDSA")
-        key = _decrypted(path, data, passphrase_fd)
+        key = _decrypted(path, data, passphrase)
         public = public_of(key)
         sensitive_of(key)
     except KeyFileError as error:
@@ -50,16 +50,16 @@ def read_key(path: str, data: bytes, passphrase_fd: int | None = None) -> Found:
     except EncodeError as error:
         raise UserError(f"{path}: {error.reason}") from None
     blob = public_blob(public)
-    comment = clean(outside.comment) if outside else ""
+    comment = clean(outside.comment.decode("utf-8", "replace")) if outside else ""
     return Found(key, public, blob, comment or comment_beside(path, blob))
 
 
-def _decrypted(path: str, data: bytes, passphrase_fd: int | None) -> PrivateKey:
+def _decrypted(path: str, data: bytes, passphrase: Source | None) -> PrivateKey:
     try:
         return read_private_key(data)
     except PassphraseError:
-        if passphrase_fd is not None:
-            return read_private_key(data, _line(passphrase_fd))
+        if passphrase is not None:
+            return read_private_key(data, passphrase())
     if not prompts.can_ask_pin():
         raise UserError(f"{path}: nobody can be asked for its passphrase; --passphrase-fd reads it")
     for _ in range(TRIES - 1):
@@ -74,36 +74,14 @@ def _asked(path: str, data: bytes) -> PrivateKey:
     return read_private_key(data, prompts.ask_pin(f"Enter passphrase for {path}: "))
 
 
-def _line(descriptor: int) -> bytes:
-    """Read a line from a descriptor that another program has left open for us."""
-    try:
-        # Unbuffered, so that what comes after the line is left for whoever reads on.
-        with open(descriptor, "rb", 0, closefd=False) as file:
-            return file.readline(_MOST).removesuffix(b"\n").removesuffix(b"\r")
-    except (OSError, ValueError) as error:
-        reason = console.explain(error) if isinstance(error, OSError) else "no descriptor"
-        raise UserError(f"--passphrase-fd {descriptor}: {reason}") from None
-
-
 def comment_beside(path: str, blob: bytes) -> str:
     """Find the comment in the public key file beside a key, if it is that of the same key."""
-    kind, encoded, *rest = (*beside(path).split(None, 2), b"", b"")
-    same = public_line(blob, "").encode().split() == [kind, encoded]
-    return clean(rest[0]) if same else ""
+    return clean(storing.public_beside(path).comment_for(blob))
 
 
-def beside(path: str) -> bytes:
-    """Read the public key file beside a key; nothing if there is none."""
-    try:
-        return read_file(f"{path}.pub")
-    except (OSError, UserError):
-        return b""
-
-
-def clean(comment: bytes) -> str:
+def clean(comment: str) -> str:
     """Make one line of a comment, with nothing in it that a terminal would obey."""
-    text = comment.decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return " ".join("".join(c if c.isprintable() else " " for c in comment).split())
 
 
 def read_file(path: str) -> bytes:

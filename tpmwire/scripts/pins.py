@@ -101,7 +101,7 @@ def _add(
     line = f"the first line of FILE is the {'old ' if letter == '-P' else ''}PIN"
     add(f"{word}-file", dest=destination, type=from_file, metavar="FILE", help=line)
     line = "the same from the open descriptor N, of which the next line is read"
-    add(f"{word}-fd", dest=destination, type=_descriptor, metavar="N", help=line)
+    add(f"{word}-fd", dest=destination, type=descriptor, metavar="N", help=line)
 
 
 def from_file(path: str) -> Source:
@@ -109,13 +109,14 @@ def from_file(path: str) -> Source:
     return lambda: first_line(path)
 
 
-def _given(text: str) -> Source:
-    pin = os.fsencode(text)
-    return lambda: pin
-
-
-def _descriptor(text: str) -> Source:
+def descriptor(text: str) -> Source:
+    """Make a source of the number of an open descriptor, for argparse."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError("a descriptor is a number")
     number = int(text)
     return lambda: first_line(number)
+
+
+def _given(text: str) -> Source:
+    pin = os.fsencode(text)
+    return lambda: pin

@@ -45,9 +45,22 @@ def terminal() -> bool:
 
 def can_ask_pin() -> bool:
     """Tell whether `ask_pin` has somebody to ask, or a program."""
-    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return require == "force" or bool(display and require != "never") or terminal()
+    return _program_may_ask() or terminal()
+
+
+def program() -> str:
+    """Tell which program asks; nothing if there is none."""
+    return os.environ.get("SSH_ASKPASS") or shutil.which("ssh-askpass") or ""
+
+
+def has_display() -> bool:
+    """Tell whether a program could open a window."""
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def required() -> str:
+    """Tell what is said of the program: "prefer", "force", "never", or something else."""
+    return os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
 
 
 def ask(question: str) -> str:
@@ -107,29 +120,30 @@ def ask_permission(question: str, gone: Callable[[], bool] = never) -> bool:
 
 def _by_program() -> bool:
     """Choose between the terminal and the program; UserError if there is neither."""
-    require = os.environ.get("SSH_ASKPASS_REQUIRE", "").lower()
-    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    allowed = require == "force" or bool(display and require != "never")
-    if allowed and (require in ("force", "prefer") or not terminal()):
+    if _program_may_ask() and (required() in ("force", "prefer") or not terminal()):
         return True
     if not terminal():
         raise UserError("nobody can be asked for the PIN: set SSH_ASKPASS and SSH_ASKPASS_REQUIRE")
     return False
 
 
+def _program_may_ask() -> bool:
+    return required() == "force" or (has_display() and required() != "never")
+
+
 def _askpass(prompt: str, gone: Callable[[], bool], **env: str) -> bytes | None:
     """Run the program; return its answer, or None if it gives none."""
-    program = os.environ.get("SSH_ASKPASS") or shutil.which("ssh-askpass")
-    if not program:
+    asking = program()
+    if not asking:
         raise UserError("nobody can be asked for the PIN: SSH_ASKPASS names no program")
     if gone():
         raise HungUpError
     try:
         process = subprocess.Popen(
-            [program, prompt], stdout=subprocess.PIPE, env={**os.environ, **env}
+            [asking, prompt], stdout=subprocess.PIPE, env={**os.environ, **env}
         )
     except OSError as error:
-        raise UserError(f"{program}: {error.strerror}") from None
+        raise UserError(f"{asking}: {error.strerror}") from None
     with process:
         output = _output(process, gone)
     return None if process.returncode else output.replace(b"\r", b"\n").split(b"\n")[0]

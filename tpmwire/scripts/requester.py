@@ -52,13 +52,22 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _told(pid: int, longest: int) -> str:
-    words = _read(pid, "cmdline").replace(b"\0", b" ").strip()
-    line = words.decode("utf-8", "replace") if words else f"[{_name(pid)}]"
+    line = " ".join(words(pid)).strip() or f"[{_name(pid)}]"
     return f"{harmless(line, longest)} ({pid})"
 
 
 def _name(pid: int) -> str:
-    return _read(pid, "comm").strip().decode("utf-8", "replace") or "a process that has ended"
+    return name(pid) or "a process that has ended"
+
+
+def words(pid: int) -> list[str]:
+    """Read the command line of a process; nothing if it has none, or has ended."""
+    return _read(pid, "cmdline").decode("utf-8", "replace").split("\0")
+
+
+def name(pid: int) -> str:
+    """Read what the kernel calls a process; nothing if it has ended."""
+    return _read(pid, "comm").strip().decode("utf-8", "replace")
 
 
 def _read(pid: int, name: str) -> bytes:

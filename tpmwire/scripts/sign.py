@@ -7,7 +7,7 @@ from tpmwire import detached
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import Error
 from tpmwire.keyfile import KeyFile
-from tpmwire.scripts import console, prompts, streams
+from tpmwire.scripts import console, pins, prompts, streams
 from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.ssh import sshsig
 from tpmwire.ssh.keypolicy import ways
@@ -40,7 +40,6 @@ HASHES = {"sha256": TPM_ALG.SHA256, "sha384": TPM_ALG.SHA384, "sha512": TPM_ALG.
 FORMATS = ("asn1", "raw", "sshsig")
 
 _RSA_FLAGS = {TPM_ALG.SHA256: RSA_SHA2_256, TPM_ALG.SHA512: RSA_SHA2_512}
-_MAX_PIN = 1024  # octets; far beyond any
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +127,7 @@ def _key(options: argparse.Namespace) -> TpmKey:
         keyfile = KeyFile.from_pem(streams.read_small(options.key))
         ask = _ask if options.pin_file is None else _pin_of(options.pin_file, keyfile)
         return TpmKey(keyfile, options.key, lambda: tpmwire.open(options.tpm), ask)
-    except UsageError:
+    except UserError:
         raise
     except Error as error:
         raise UserError(f"{options.key}: {error}") from None
@@ -140,20 +139,12 @@ def _ask(question: str, _: Occasion) -> bytes:
 
 def _pin_of(path: str, keyfile: KeyFile) -> Ask:
     """Answer the only question with the PIN in a file."""
-    if keyfile.has_policy and any(way.others for way in ways(keyfile)):
-        raise UsageError("the policy of the key wants more than a PIN, so --pin-file is not enough")
-    pin = _read_pin(path)
-    return lambda _, occasion: pin
-
-
-def _read_pin(path: str) -> bytes:
     if path == streams.STANDARD:
         raise UsageError("standard input is for the data; give the PIN another way")
-    with open(path, "rb") as file:
-        pin = file.readline(_MAX_PIN).removesuffix(b"\n").removesuffix(b"\r")
-    if not pin:
-        raise UserError(f"{path}: there is no PIN in it")
-    return pin
+    if keyfile.has_policy and any(way.others for way in ways(keyfile)):
+        raise UsageError("the policy of the key wants more than a PIN, so --pin-file is not enough")
+    pin = pins.first_line(path)
+    return lambda _, occasion: pin
 
 
 def _detached(key: TpmKey, form: str, alg: TPM_ALG, digest: bytes) -> bytes:

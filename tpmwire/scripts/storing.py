@@ -1,15 +1,13 @@
 """Key files as a command line names them: reading one, putting another key into it."""
 
 import argparse
-import base64
-import binascii
-import contextlib
 import os
 
 from tpmwire.errors import Error
 from tpmwire.keyfile import LABEL, KeyFile
 from tpmwire.scripts import files, prompts
 from tpmwire.scripts.console import UsageError, UserError
+from tpmwire.ssh.fingerprints import PublishedKey
 from tpmwire.ssh.keys import public_blob
 
 ENDING, PUBLIC_ENDING = ".tpm", ".pub"
@@ -71,14 +69,18 @@ def rewrite(path: str, key: KeyFile) -> None:
     files.rewrite(path, written.removesuffix("\n") + tail)
 
 
+def public_beside(base: str) -> PublishedKey:
+    """Read the public key file of a key; an empty key if there is none."""
+    try:
+        return PublishedKey.of_file(read_octets(base + PUBLIC_ENDING))
+    except OSError:
+        return PublishedKey(b"")
+
+
 def comment(path: str, key: KeyFile) -> str:
     """Find the comment of a key: that in its .pub file, or its description; empty without one."""
-    with contextlib.suppress(OSError, ValueError, binascii.Error):
-        with open(path.removesuffix(ENDING) + PUBLIC_ENDING, encoding="utf-8") as file:
-            _, encoded, found = file.readline().strip().split(" ", 2)
-        if base64.b64decode(encoded) == public_blob(key.public):
-            return found
-    return key.description or ""
+    beside = public_beside(path.removesuffix(ENDING))
+    return beside.comment_for(public_blob(key.public)) or key.description or ""
 
 
 def shown(path: str) -> str:

@@ -10,11 +10,12 @@ import stat
 import struct
 
 import tpmwire
-from tpmwire.diagnosis.agent import PROGRAM, Asking, Socket, blob_beside
+from tpmwire.diagnosis.agent import PROGRAM, Asking, Socket
 from tpmwire.diagnosis.device import CHIP, Device, Node
 from tpmwire.diagnosis.keys import Entry, Found
 from tpmwire.errors import DecodeError, Error
 from tpmwire.keyfile import KeyFile
+from tpmwire.scripts import prompts, requester, storing
 from tpmwire.scripts.console import UserError, explain
 from tpmwire.ssh.messages import IDENTITIES_ANSWER, REQUEST_IDENTITIES, IdentitiesAnswer
 from tpmwire.ssh.tpmkey import TpmKey
@@ -116,7 +117,8 @@ def _key(path: str, there: Entry) -> Found:
         return Found(there, complaint=error.strerror or str(error))
     except Error as error:
         return Found(there, keyfile, complaint=str(error))
-    return Found(there, keyfile, blob, beside=_beside(path))
+    beside = storing.public_beside(path.removesuffix(storing.ENDING)).blob
+    return Found(there, keyfile, blob, beside=beside or None)
 
 
 def _keyfile(path: str, there: Entry) -> KeyFile:
@@ -124,10 +126,6 @@ def _keyfile(path: str, there: Entry) -> KeyFile:
         raise UserError("not an ordinary file")
     with open(path, "rb") as file:
         return KeyFile.from_pem(file.read(_MOST))
-
-
-def _beside(path: str) -> bytes | None:
-    return blob_beside(_text(f"{path.removesuffix('.tpm')}.pub"))
 
 
 def agent() -> Socket | None:
@@ -158,11 +156,11 @@ def _listener(connection: socket.socket) -> int:
 
 def _program(pid: int) -> str:
     """Tell what a process is called, and of an interpreter what it runs."""
-    words = [word for word in _text(f"/proc/{pid}/cmdline").split("\0") if word]
+    words = filter(None, requester.words(pid))
     names = [os.path.basename(word) for word in words if not word.startswith("-")]
     if len(names) > 1 and names[0].startswith("python"):
         return PROGRAM if names[1] == "tpmwire.scripts.agent" else names[1]
-    return names[0] if names else _text(f"/proc/{pid}/comm").strip()
+    return names[0] if names else requester.name(pid)
 
 
 def _identities(connection: socket.socket) -> tuple[bytes, ...]:
@@ -177,12 +175,12 @@ def _identities(connection: socket.socket) -> tuple[bytes, ...]:
 
 def asking() -> Asking:
     """Look at what the environment tells of asking for a PIN."""
-    program = os.environ.get("SSH_ASKPASS") or shutil.which("ssh-askpass") or ""
+    program = prompts.program()
     return Asking(
         program=program,
         runnable=shutil.which(program) is not None if program else False,
-        display=bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")),
-        require=os.environ.get("SSH_ASKPASS_REQUIRE", "").lower(),
+        display=prompts.has_display(),
+        require=prompts.required(),
     )
 
 

@@ -11,8 +11,10 @@ from tpmwire.scripts.console import FAILED, UsageError, UserError, say
 from tpmwire.scripts.sign import HASHES, default_hash
 from tpmwire.signatures import verify_digest
 from tpmwire.ssh import sshsig
-from tpmwire.ssh.keys import public_blob
-from tpmwire.ssh.verification import blob_of_line, public_of
+from tpmwire.ssh.fingerprints import PublishedKey
+from tpmwire.ssh.keys import key_type, public_blob
+from tpmwire.ssh.publickeys import PublicKey, SignatureError, read_key
+from tpmwire.types.objects import TPMT_PUBLIC
 
 PROGRAM = "tpmwire verify"
 
@@ -54,29 +56,39 @@ def verify(options: argparse.Namespace) -> int:
     """Check what the command line names; the exit code."""
     streams.check_inputs(options.key, options.signature, options.file)
     signature = streams.read_small(options.signature)
-    blob = read_public(options.key)
+    key = read_public(options.key)
     check = _check_sshsig if sshsig.is_armored(signature) else _check_detached
     try:
-        check(options, blob, signature)
+        check(options, key, signature)
     except (AttestationError, DecodeError) as error:
-        say(f"{PROGRAM}: BAD signature: {error.reason}")
-        return FAILED
+        return _bad(error.reason)
+    except SignatureError as error:
+        return _bad(str(error))
     if not options.quiet:
         print("good signature")
     return 0
 
 
-def read_public(path: str) -> bytes:
-    """Read a public key of any form as one of SSH; UserError if it is none."""
+def _bad(reason: str) -> int:
+    say(f"{PROGRAM}: BAD signature: {reason}")
+    return FAILED
+
+
+def read_public(path: str) -> PublicKey:
+    """Read a public key of any form; UserError if it is none."""
     text = streams.read_small(path)
     try:
-        if f"-----BEGIN {LABEL}-----".encode() in text:
-            return public_blob(KeyFile.from_pem(text).public)
-        if b"-----BEGIN " in text:
-            return public_blob(softkeys.public_of(read_public_key(text)))
-        return _only_line(text.decode("utf-8", "replace"))
+        return read_key(_blob(text))
     except Error as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _blob(text: bytes) -> bytes:
+    if f"-----BEGIN {LABEL}-----".encode() in text:
+        return public_blob(KeyFile.from_pem(text).public)
+    if b"-----BEGIN " in text:
+        return public_blob(softkeys.public_of(read_public_key(text)))
+    return _only_line(text.decode("utf-8", "replace"))
 
 
 def _only_line(text: str) -> bytes:
@@ -84,25 +96,31 @@ def _only_line(text: str) -> bytes:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) != 1:
         raise DecodeError(f"one public key wanted, not {len(lines)}")
-    return blob_of_line(lines[0])
+    return PublishedKey.read(lines[0]).blob
 
 
-def _check_sshsig(options: argparse.Namespace, blob: bytes, signature: bytes) -> None:
+def _check_sshsig(options: argparse.Namespace, key: PublicKey, signature: bytes) -> None:
     if options.namespace is None:
         raise UsageError("an sshsig is for some purpose: tell with -n which it has to be")
     if options.hash is not None:
         raise UsageError("an sshsig tells its hash by itself")
     found = sshsig.read_armored(signature)
     sshsig.verify_sshsig(
-        *(found, blob, options.namespace),
+        *(found, key, options.namespace),
         lambda alg: streams.digest_of(PROGRAM, options.file, alg),
     )
 
 
-def _check_detached(options: argparse.Namespace, blob: bytes, signature: bytes) -> None:
+def _check_detached(options: argparse.Namespace, key: PublicKey, signature: bytes) -> None:
     if options.namespace is not None:
         raise UsageError("this signature is no sshsig, so it is for no namespace")
-    public = public_of(blob)
+    public = _area(key)
     alg = default_hash(public) if options.hash is None else HASHES[options.hash]
     digest = streams.digest_of(PROGRAM, options.file, alg)
     verify_digest(public, digest, detached.read(public, signature, alg))
+
+
+def _area(key: PublicKey) -> TPMT_PUBLIC:
+    if key.plain is None:
+        raise UserError(f"a key of type {key_type(key.blob)} cannot be used for this")
+    return softkeys.public_of(key.plain)

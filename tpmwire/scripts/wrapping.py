@@ -14,7 +14,7 @@ from tpmwire.scripts import console, files, parentage
 from tpmwire.scripts.console import UserError
 from tpmwire.scripts.outside import Found, read_file
 from tpmwire.scripts.pins import Source
-from tpmwire.scripts.place import PROGRAM, Place, comment_for, may_write
+from tpmwire.scripts.place import Place, comment_for, may_write, stem
 from tpmwire.types.objects import TPMT_PUBLIC
 
 
@@ -24,7 +24,7 @@ def wrap_key(options: argparse.Namespace, found: Found, new_pin: Source) -> None
         parent = read_parent(read_file(options.wrap_for))
     except KeyFileError as error:
         raise UserError(f"{options.wrap_for}: {error}") from None
-    place = Place.choose(options, found.blob)
+    place = choose_place(options, found.blob)
     handle = _handle(parent) if options.parent is None else options.parent
     try:
         made = make_importable(found.key, parent, handle, new_pin())
@@ -32,7 +32,12 @@ def wrap_key(options: argparse.Namespace, found: Found, new_pin: Source) -> None
         raise UserError(f"{options.wrap_for}: {error.reason}") from None
     place.save(options, made, comment_for(options, found.comment))
     if not options.quiet:
-        console.report(PROGRAM, _WRAPPED.format(object_name(parent).hex()))
+        console.report(options.program, _WRAPPED.format(object_name(parent).hex()))
+
+
+def choose_place(options: argparse.Namespace, blob: bytes) -> Place:
+    """Choose where a key goes that exists already: as told, or beside the file that it is in."""
+    return Place.choose(options.file or stem(options.imported), blob)
 
 
 _WRAPPED = """\
@@ -65,7 +70,7 @@ def export_parent(options: argparse.Namespace) -> int:
     text = content.decode("utf-8", "surrogateescape")
     files.write_together([(path, text, 0o644)], overwrite=overwrite)
     if not options.quiet:
-        console.report(PROGRAM, _EXPORTED.format(path, object_name(public).hex()))
+        console.report(options.program, _EXPORTED.format(path, object_name(public).hex()))
     return 0
 
 

@@ -47,6 +47,18 @@ class PublishedKey(NamedTuple):
             found = _KEY.search(line, found.start() + 1)
         raise DecodeError("no public key")
 
+    @classmethod
+    def of_file(cls, octets: bytes) -> "PublishedKey":
+        """Read the first line of a .pub file; an empty key if there is none in it."""
+        try:
+            return cls.read(octets.decode("utf-8", "replace").partition("\n")[0])
+        except DecodeError:
+            return cls(b"")
+
+    def comment_for(self, blob: bytes) -> str:
+        """Tell the comment, if this is the key of `blob`."""
+        return self.comment if self.blob == blob else ""
+
     @property
     def kind(self) -> str:
         """The kind of key, in OpenSSH's capitals."""

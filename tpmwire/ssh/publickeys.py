@@ -17,6 +17,7 @@ from tpmwire.constants import TPM_ALG
 from tpmwire.crypto import ecc_point, hash_class, point_key
 from tpmwire.digests import digest
 from tpmwire.errors import DecodeError, Error
+from tpmwire.softkeys import PublicKey as SoftKey
 from tpmwire.ssh.keys import CURVES, MIN_RSA_BITS, Curve, EcdsaNumbers, Signature
 from tpmwire.ssh.wire import MPINT, STRING, UINT8, UINT32
 from tpmwire.structure import Structure
@@ -87,6 +88,7 @@ class FidoSigned(Structure):
 
 Fields = Ed25519Fields | EcdsaFields | RsaFields | FidoEd25519Fields | FidoEcdsaFields
 Check = Callable[[bytes, bytes], None]
+Made = tuple[Check, SoftKey | None]
 
 
 class Start(Structure):
@@ -97,10 +99,14 @@ class Start(Structure):
 
 @dataclass(frozen=True)
 class PublicKey:
-    """A public key.  Two are equal if their blobs are."""
+    """A public key.  Two are equal if their blobs are.
+
+    `plain` is the key itself if it is one that a TPM could have, too.
+    """
 
     blob: bytes
     _check: Check = field(repr=False, compare=False)
+    plain: SoftKey | None = field(default=None, repr=False, compare=False)
 
     def verify(self, signature: bytes, data: bytes) -> None:
         """Check an SSH signature of `data`; DecodeError or SignatureError if it does not count."""
@@ -112,7 +118,8 @@ class PublicKey:
 
 def read_fields(algorithm: bytes, fields: Fields) -> PublicKey:
     """Make a key of its fields; DecodeError if they make none."""
-    return PublicKey(Start(algorithm=algorithm).pack() + fields.pack(), _check(algorithm, fields))
+    blob = Start(algorithm=algorithm).pack() + fields.pack()
+    return PublicKey(blob, *_made(algorithm, fields))
 
 
 def read_key(blob: bytes) -> PublicKey:
@@ -129,20 +136,21 @@ def algorithm_of(blob: bytes) -> bytes:
     return Start.unpack(blob[: 4 + int.from_bytes(blob[:4], "big")]).algorithm
 
 
-def _check(algorithm: bytes, fields: Fields) -> Check:
-    """Make what checks signatures by a key."""
+def _made(algorithm: bytes, fields: Fields) -> Made:
+    """Make what checks signatures by a key, and the key itself."""
     match fields:
         case Ed25519Fields():
-            return _ed25519(fields)
+            return _ed25519(fields), None
         case EcdsaFields():
             return _ecdsa(algorithm, fields)
         case RsaFields():
             return _rsa(fields)
         case FidoEd25519Fields():
             inner = Ed25519Fields(octets=fields.octets)
-            return _fido(algorithm, ED25519, _ed25519(inner), fields.application)
+            return _fido(algorithm, ED25519, _ed25519(inner), fields.application), None
     point = EcdsaFields(curve=fields.curve, point=fields.point)
-    return _fido(algorithm, P256, _ecdsa(P256, point), fields.application)
+    check, _ = _ecdsa(P256, point)
+    return _fido(algorithm, P256, check, fields.application), None
 
 
 def _ed25519(fields: Ed25519Fields) -> Check:
@@ -157,7 +165,7 @@ def _ed25519(fields: Ed25519Fields) -> Check:
     return check
 
 
-def _ecdsa(algorithm: bytes, fields: EcdsaFields) -> Check:
+def _ecdsa(algorithm: bytes, fields: EcdsaFields) -> Made:
     curve, key = _ecdsa_key(fields)
     if algorithm != b"ecdsa-sha2-" + curve.name:
         raise DecodeError(f"a key of type {algorithm!r} on curve {curve.name!r}")
@@ -169,7 +177,7 @@ def _ecdsa(algorithm: bytes, fields: EcdsaFields) -> Check:
         der = encode_dss_signature(numbers.r, numbers.s)
         key.verify(der, data, ec.ECDSA(hash_class(curve.hash)()))
 
-    return check
+    return check, key
 
 
 def _fido(algorithm: bytes, inner: bytes, check_inner: Check, application: bytes) -> Check:
@@ -205,7 +213,7 @@ def _on_curve(curve_id: int, octets: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def _rsa(fields: RsaFields) -> Check:
+def _rsa(fields: RsaFields) -> Made:
     key = _rsa_key(fields)
 
     def check(octets: bytes, data: bytes) -> None:
@@ -217,7 +225,7 @@ def _rsa(fields: RsaFields) -> Check:
         whole = signature.octets.rjust((key.key_size + 7) // 8, b"\0")
         key.verify(whole, data, padding.PKCS1v15(), hash_class(alg)())
 
-    return check
+    return check, key
 
 
 def _rsa_key(fields: RsaFields) -> rsa.RSAPublicKey:

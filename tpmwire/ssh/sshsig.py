@@ -9,8 +9,8 @@ import binascii
 from collections.abc import Callable
 
 from tpmwire.constants import TPM_ALG
-from tpmwire.errors import AttestationError, DecodeError
-from tpmwire.ssh.verification import verify_signature
+from tpmwire.errors import DecodeError
+from tpmwire.ssh.publickeys import PublicKey, SignatureError
 from tpmwire.ssh.wire import STRING, UINT32
 from tpmwire.structure import Structure
 
@@ -99,17 +99,17 @@ def _read(octets: bytes) -> SshSignature:
 
 
 def verify_sshsig(
-    found: SshSignature, blob: bytes, namespace: str, digest: Callable[[TPM_ALG], bytes]
+    found: SshSignature, key: PublicKey, namespace: str, digest: Callable[[TPM_ALG], bytes]
 ) -> None:
-    """Check that the holder of the key of `blob` has signed data for a namespace.
+    """Check that the holder of a key has signed data for a namespace.
 
-    `digest` computes the digest of the data.  AttestationError tells why the signature does not
-    count; DecodeError what is malformed; UnsupportedKeyError for a key that is not known here.
+    `digest` computes the digest of the data.  SignatureError tells why the signature does not
+    count, DecodeError what is malformed.
     """
-    if found.public_key != blob:
-        raise AttestationError("is by another key", "signature")
+    if found.public_key != key.blob:
+        raise SignatureError("it is by another key")
     if found.namespace != namespace.encode():
         other = found.namespace.decode("utf-8", "backslashreplace")
-        raise AttestationError(f"is for namespace {other!r}, not {namespace!r}", "signature")
+        raise SignatureError(f"it is for namespace {other!r}, not {namespace!r}")
     alg = found.hash
-    verify_signature(blob, signed_data(namespace, alg, digest(alg)), found.signature)
+    key.verify(found.signature, signed_data(namespace, alg, digest(alg)))
