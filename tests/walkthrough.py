@@ -32,8 +32,8 @@ def steps(page: str) -> Iterator[Step]:
 
 def perform(home: Home, commands: list[str], **env: str) -> list[tuple[str, int]]:
     """Run commands in one shell; return what each has printed, and its exit code."""
-    marked = (f"{command} </dev/null\necho \"@ $?\"\n" for command in commands)
-    home.write("session", "exec 2>&1\n" + "".join(marked))
+    marked = (f'{command}\necho "@ $?"\n' for command in commands)
+    home.write("session", "exec 2>&1 </dev/null\n" + "".join(marked))
     printed = home.run("bash", "session", **env)
     parts = re.split(r"^@ (\d+)\n", printed, flags=re.M)
     return [(out, int(code)) for out, code in zip(parts[:-1:2], parts[1::2], strict=True)]
