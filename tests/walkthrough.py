@@ -1,4 +1,4 @@
-"""Pages that show a terminal: their commands run in a shell, and what it prints held against them."""
+"""Pages that show a terminal: what their commands print is held against what they show."""
 
 import doctest
 import getpass

@@ -9,6 +9,7 @@ tools/vm has.
 import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -17,13 +18,23 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import tpmwire
+from benchmarks.agent import Load
+from benchmarks.measuring import (
+    Action,
+    Figure,
+    Figures,
+    at_least,
+    figure,
+    measure,
+    skipped,
+)
 from tpmwire.client import Tpm
 from tpmwire.commands import FlushContext, GetCapability
 from tpmwire.constants import TPM_CAP
@@ -31,9 +42,6 @@ from tpmwire.keyfile import KeyFile
 from tpmwire.ssh.tpmkey import TpmKey
 from tpmwire.transport import Transport, connect
 from tpmwire.types import TPMS_ECC_POINT
-
-from .agent import Load
-from .measuring import Action, Figure, Figures, at_least, at_most, figure, measure, skipped
 
 PATIENCE = 60
 KEYGEN_TARGET = 0.25  # seconds that tpmwire-keygen may take, with the start of Python
@@ -99,6 +107,7 @@ class Place:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(process, signal.SIGTERM)
+            select.select([process], [], [], PATIENCE)
             os.close(process)
 
 
@@ -113,7 +122,8 @@ def a_place(conf: str | None) -> Iterator[Place]:
         command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={directory}"]
         command += ["--server", f"type=unixio,path={path}"]
         command += ["--ctrl", f"type=unixio,path={path}.ctrl"]
-        emulator = subprocess.Popen([*command, "--flags", "not-need-init,startup-clear"])
+        command += ["--flags", "not-need-init,startup-clear"]
+        emulator = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             wait_for(path, emulator)
             yield Place(Path(directory), f"swtpm:path={path}")
@@ -135,7 +145,7 @@ def wait_for(path: str, process: "subprocess.Popen[bytes]") -> None:
 # --- making keys -------------------------------------------------------------------------------
 
 
-def keygen(place: Place, ssh_tpm: list[str] | None, rounds: int) -> Figures:
+def keygen(place: Place, ssh_tpm: Sequence[str] | None, rounds: int) -> Figures:
     """Compare the programs that make a P-256 key without a PIN."""
     ours = program(place, "tpmwire-keygen", "-q", "-f", "ours", "-N", "", "-t", "ecdsa")
     yield from by_tpm2_tools(place, ours, rounds)
@@ -154,7 +164,9 @@ def by_tpm2_tools(place: Place, ours: Action, rounds: int) -> Figures:
         yield skipped(name, "no tpm2-tools here")
         return
     primary = program(place, "tpm2_createprimary", "-Q", "-C", "o", "-G", "ecc", "-c", "srk.ctx")
-    create = program(place, *"tpm2_create -Q -C srk.ctx -G ecc -u pub -r priv".split())
+    create = program(
+        place, *["tpm2_create", "-Q", "-C", "srk.ctx", "-G", "ecc", "-u", "pub", "-r", "priv"]
+    )
 
     def both() -> None:
         primary()
@@ -188,7 +200,7 @@ def compare(
     return figure(name, over.wall, under.wall, unit="ms")
 
 
-def without_ssh_tpm(place: Place, ssh_tpm: list[str] | None) -> str:
+def without_ssh_tpm(place: Place, ssh_tpm: Sequence[str] | None) -> str:
     """Tell why the programs of ssh-tpm-agent cannot be run, or nothing."""
     if ssh_tpm is None:
         return "no ssh-tpm-agent here"
@@ -217,7 +229,7 @@ class Recorder:
         self._transport.close()
 
 
-def signing(place: Place, ssh_tpm: list[str] | None, rounds: int) -> Figures:
+def signing(place: Place, ssh_tpm: Sequence[str] | None, rounds: int) -> Figures:
     """Compare a signature through the agent with the same commands alone, and with the peer."""
     place.run("tpmwire-keygen", "-q", "-f", "key", "-N", "")
     commands = commands_of_a_signature(place)
@@ -249,7 +261,7 @@ def commands_of_a_signature(place: Place) -> list[bytes]:
     return sent
 
 
-def by_ssh_tpm(place: Place, ssh_tpm: list[str] | None, ours: str, rounds: int) -> Figures:
+def by_ssh_tpm(place: Place, ssh_tpm: Sequence[str] | None, ours: str, rounds: int) -> Figures:
     """Compare `ssh-add -T` with both agents."""
     name = "ssh-add -T: ssh-tpm-agent / tpmwire-agent"
     if missing := without_ssh_tpm(place, ssh_tpm):
@@ -287,7 +299,7 @@ def clients(place: Place, signatures: int) -> Figures:
         for number in CLIENTS:
             taken = per_signature(load, number, max(signatures, number))
             said = f"{1 / taken:.1f} signatures per second"
-            name = f"a signature: {number} clients / 1"
+            name = f"a signature, clients: {number} / 1"
             yield single(name, taken * 1e3, alone * 1e3, "ms", said, ("clients", number))
 
 
@@ -305,7 +317,7 @@ def memory(place: Place, numbers: tuple[int, ...] = KEYS) -> Figures:
     plain = KeyFile.from_pem((place.path / "pattern.tpm").read_bytes())
     taken = {number: resident(place, plain, number) for number in numbers}
     for number, size in taken.items():
-        name = f"memory of the agent: {number} keys / 1"
+        name = f"memory of the agent, keys: {number} / 1"
         made = single(name, size, taken[numbers[0]], "MB", growth=("keys", number))
         if number == KEYS[-1]:
             met = "met" if size <= MEMORY_TARGET else "MISSED"
