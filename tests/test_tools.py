@@ -327,7 +327,7 @@ def testable(checkout: Checkout) -> Checkout:
     environment = checkout.path / "tools" / "environment.sh"
     with environment.open("a") as file:
         file.write("need_file() { :; }\n")
-    for name in ("ruff", "mypy", "python"):
+    for name in ("ruff", "mypy", "python", "sphinx-build"):
         checkout.program(f".venv/bin/{name}")
     checkout.program("tools/fuzz")
     checkout.program("tools/vm")
@@ -338,6 +338,10 @@ def testable(checkout: Checkout) -> Checkout:
 LINT = ["ruff check .", "ruff format --check --quiet ."]
 PYTEST = "python -m pytest --cov --cov-report=term"
 ON_DEVICE = "pytest tests/device --device /dev/tpmrm0 --destructive -p no:cacheprovider"
+DOCS = [
+    "sphinx-build -q -W --keep-going -b html docs build/docs",
+    "sphinx-build -q -W -b doctest docs build/doctest",
+]
 DEVICE = f"vm .venv/bin/python -m {ON_DEVICE}"
 FUZZ = "fuzz --if-possible --seconds 20"
 
@@ -346,9 +350,9 @@ def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
     done = testable.run("tools/test")
     assert (done.returncode, done.stderr) == (
         0,
-        "== lint\n== types\n== tests\n== device\n== fuzz\n",
+        "== lint\n== types\n== tests\n== docs\n== device\n== fuzz\n",
     )
-    assert testable.noted() == [*LINT, "mypy", PYTEST, DEVICE, FUZZ]
+    assert testable.noted() == [*LINT, "mypy", PYTEST, *DOCS, DEVICE, FUZZ]
     assert testable.run("tools/test", "-k", "a name").returncode == 0
     assert testable.noted() == [*LINT, "mypy", f"{PYTEST} -k a name", FUZZ]
 
@@ -359,8 +363,9 @@ def test_all_is_tested_in_order_and_pytest_gets_the_rest(testable: Checkout):
         ("ruff", LINT[:1]),
         ("mypy", [*LINT, "mypy"]),
         ("python", [*LINT, "mypy", PYTEST]),
-        ("../../tools/vm", [*LINT, "mypy", PYTEST, DEVICE]),
-        ("../../tools/fuzz", [*LINT, "mypy", PYTEST, DEVICE, FUZZ]),
+        ("sphinx-build", [*LINT, "mypy", PYTEST, DOCS[0]]),
+        ("../../tools/vm", [*LINT, "mypy", PYTEST, *DOCS, DEVICE]),
+        ("../../tools/fuzz", [*LINT, "mypy", PYTEST, *DOCS, DEVICE, FUZZ]),
     ],
 )
 def test_the_first_failure_ends_the_tests(testable: Checkout, failing: str, noted: list[str]):

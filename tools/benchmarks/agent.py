@@ -83,6 +83,9 @@ class Load:
         self.times: list[float] = []
         self.failures: list[str] = []
 
+    def connected(self) -> socket.socket:
+        return connected(self.path)
+
     def sign(self, connection: socket.socket) -> None:
         data = os.urandom(40)
         start = time.monotonic()

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 PARTS = 5
 PAIRS = 10_000
+LENGTHS = (100, 1_000, 10_000)
 
 Command = Callable[[str], list[str]]
 
@@ -64,6 +65,15 @@ def memory(command: Command, pairs: list[bytes], total: int) -> tuple[float, flo
     with tempfile.TemporaryDirectory(prefix="tpmwire-bench.") as directory:
         many = run(command, directory, pairs, total // len(pairs)).memory
         return many, run(command, directory, pairs, 1).memory
+
+
+def growth(command: Command, pairs: list[bytes], totals: tuple[int, ...]) -> Iterator[Run]:
+    """Decode so many pairs, one number after the other, and tell what each took."""
+    with tempfile.TemporaryDirectory(prefix="tpmwire-bench.") as directory:
+        run(command, directory, pairs, 1)
+        for total in totals:
+            many = pairs * (total // len(pairs) + 1)
+            yield run(command, directory, many[:total], 1)
 
 
 def run(command: Command, directory: str, pairs: list[bytes], times: int) -> Run:
