@@ -25,7 +25,7 @@ RANKS = (
     {"commands"},
     {"digests"},
     {"names", "crypto", "templates", "masking", "traces", "roca", "bodies"},
-    {"softkeys", "signatures", "detached", "wrapped"},
+    {"softkeys", "signatures", "detached", "wrapped", "preamble"},
     {"attester", "pem"},
     {"authorization"},
     {"session", "lockout"},
@@ -37,7 +37,7 @@ RANKS = (
     {"client"},
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
-    {"importable"},
+    {"importable", "movable"},
     {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
 )
