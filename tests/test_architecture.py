@@ -38,6 +38,7 @@ RANKS = (
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
     {"importable", "movable"},
+    {"moving", "exfiltration"},
     {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
 )

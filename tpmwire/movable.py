@@ -91,12 +91,17 @@ def lets_go(step: Step) -> bool:
     return isinstance(step, DuplicationSelect)
 
 
+def ways_out(policy: Policy) -> list[Path]:
+    """Find the ways on which a policy lets its key go, wherever they lead."""
+    return [path for path in policy.paths() if any(map(lets_go, path.steps))]
+
+
 def ways_to(policy: Policy, parent_name: bytes | None) -> list[Path]:
     """Find the ways on which a policy lets its key go to a parent; None stands for none at all.
 
     PolicyError, which says where it may go instead, if there is none.
     """
-    out = [path for path in policy.paths() if any(map(lets_go, path.steps))]
+    out = ways_out(policy)
     found = [path for path in out if _leads(path, parent_name)]
     if found:
         return found
