@@ -65,8 +65,9 @@ def duplicate_file(
         loaded(tpm, keyfile, auths.parent, auths.pin) as key,
         tpm.load_external(new_parent) as parent,
         authorized(tpm, key, policy, way, auths) as session,
+        tpm.session(salt_key=key.salt_key) as hiding,
     ):
-        wrapped = key.duplicate(parent, session, inner)
+        wrapped = key.duplicate(parent, session, inner, hiding)
     made = _importable(keyfile, wrapped).replace(parent=handle, rsa_parent=False)
     return Sent(made.replace(parent_name=object_name(new_parent)), wrapped.encryption_key)
 

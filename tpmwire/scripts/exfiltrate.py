@@ -4,6 +4,7 @@ import argparse
 
 import tpmwire
 from tpmwire import exfiltration
+from tpmwire.crypto import PrivateKey
 from tpmwire.errors import PolicyError
 from tpmwire.exfiltration import Expected, Outcome
 from tpmwire.moving import Auths
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if outcome.key is None:
         print("\n".join(_refused(outcome, exfiltration.expect(keyfile))))
         return 0
-    return _came_out(options, outcome)
+    return _came_out(options, outcome.key, outcome.pin)
 
 
 def _refused(outcome: Outcome, expected: Expected) -> list[str]:
@@ -72,11 +73,10 @@ def _refused(outcome: Outcome, expected: Expected) -> list[str]:
     return said
 
 
-def _came_out(options: argparse.Namespace, outcome: Outcome) -> int:
-    assert outcome.key is not None
+def _came_out(options: argparse.Namespace, key: PrivateKey, pin: bytes) -> int:
     if options.out:
-        files.write_together([(options.out, write_private_key(outcome.key), 0o600)])
-    pin = "with its PIN" if outcome.pin else "which has no PIN"
+        files.write_together([(options.out, write_private_key(key), 0o600)])
+    told = "with its PIN" if pin else "which has no PIN"
     where = f"it is in {options.out}" if options.out else "it was forgotten again: no --out"
-    print(f"The TPM gave the private key out in clear, {pin}; {where}.")
+    print(f"The TPM gave the private key out in clear, {told}; {where}.")
     return CAME_OUT
