@@ -38,7 +38,8 @@ RANKS = (
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
     {"importable", "movable"},
-    {"moving", "exfiltration"},
+    {"moving", "proof"},
+    {"exfiltration"},
     {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
 )

@@ -13,6 +13,7 @@ from tpmwire.policy import Policy
 from tpmwire.scripts import console
 from tpmwire.scripts.console import UserError
 from tpmwire.scripts.outside import read_file
+from tpmwire.scripts.parentproof import Proof
 from tpmwire.types.objects import TPMT_PUBLIC
 
 OWNER_WARNING = """\
@@ -64,7 +65,10 @@ def _name(path: str) -> bytes:
 
 def read(path: str) -> TPMT_PUBLIC:
     """Read the public area of a parent; UserError if there is none in the file, or OSError."""
+    data = read_file(path)
+    if data.lstrip()[:1] == b"{":  # of tpmwire parent export; what it proves is not looked at
+        return Proof.read(path).parent
     try:
-        return read_parent(read_file(path))
+        return read_parent(data)
     except KeyFileError as error:
         raise UserError(f"{path}: {error}") from None

@@ -23,6 +23,7 @@ SUBCOMMANDS = {
     "import": "let the TPM take in a key that was wrapped for it",
     "info": "tell what TPM this is and how it is doing",
     "inspect": "tell what a key file says of its key, and whether its TPM is here",
+    "parent": "show another machine a storage parent, and find out what is proven of one",
     "record": "run a program and record what it says to the TPM",
     "rewrap": "wrap for another parent a key that was wrapped for one of this TPM",
     "sign": "sign a file with a key in the TPM",
