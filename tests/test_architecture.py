@@ -38,7 +38,7 @@ RANKS = (
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
     {"importable", "movable"},
-    {"moving", "proof"},
+    {"moving", "proof", "endorsement"},
     {"exfiltration"},
     {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
@@ -166,7 +166,10 @@ def importers(package: str) -> set[str]:
         ("construct", {"wire", "structure"}),
         (
             "cryptography",
-            {"keyfile", "crypto", "softkeys", "signatures", "detached", "pem", "ssh/publickeys"},
+            {
+                *("keyfile", "crypto", "softkeys", "signatures", "detached", "pem", "endorsement"),
+                "ssh/publickeys",
+            },
         ),
     ],
 )

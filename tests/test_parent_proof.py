@@ -2,20 +2,31 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Swtpm, left_loaded, start_swtpm
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from keygen_fixtures import new_home
 from ssh_fixtures import Home, need
 
-from tpmwire.attributes import TPMA_OBJECT
+from tpmwire.attributes import TPMA_NV, TPMA_OBJECT
 from tpmwire.client import Tpm
-from tpmwire.constants import TPM_RH
+from tpmwire.commands import NV_DefineSpace, NV_UndefineSpace, NV_Write
+from tpmwire.constants import TPM_ALG, TPM_RH
+from tpmwire.crypto import ecc_key
 from tpmwire.names import object_name
 from tpmwire.parentfile import read_parent, write_parent
 from tpmwire.proof import EK_TEMPLATES
 from tpmwire.transport import connect
+from tpmwire.types import TPMS_NV_PUBLIC
 
 PARENT = ("tpmwire", "parent")
 UNPROVEN = 3
@@ -106,6 +117,103 @@ def test_a_wrong_answer_and_one_of_another_challenge_are_refused(homes: list[Hom
     again = ("-o", "../challenge2", "--expect", "wanted2")
     here.run(*PARENT, "challenge", "../parent", *again)
     assert verified(here, "--expect", "wanted2", "--answer", "../answer")[0] == 1
+
+
+# --- certificates ------------------------------------------------------------------------------
+
+
+def certificate(
+    name: str, key: Any, issuer: str, by: Any, *, ca: bool, days: int = 30
+) -> x509.Certificate:
+    """A certificate of a public key, issued by the holder of another."""
+    now = datetime.now(UTC)
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, n)]) for n in (name, issuer)]
+    builder = x509.CertificateBuilder(*reversed(names), public_key=key, serial_number=7)
+    builder = builder.not_valid_before(now - timedelta(days=60))
+    builder = builder.not_valid_after(now + timedelta(days=days))
+    basic = x509.BasicConstraints(ca=ca, path_length=None)
+    return builder.add_extension(basic, critical=True).sign(by, hashes.SHA256())
+
+
+def pem(*made: x509.Certificate) -> str:
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in made)
+
+
+ROOT, MIDDLE, STRANGER = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+ROOT_CERTIFICATE = certificate("root", ROOT.public_key(), "root", ROOT, ca=True)
+MIDDLE_CERTIFICATE = certificate("middle", MIDDLE.public_key(), "root", ROOT, ca=True)
+
+
+@contextmanager
+def with_certificate(machine: Swtpm, der: bytes) -> Iterator[None]:
+    """Have the TPM hold a certificate, with octets after it as some manufacturers leave them."""
+    content = der + b"\xff" * 20
+    attributes = TPMA_NV.AUTHREAD | TPMA_NV.AUTHWRITE | TPMA_NV.NO_DA
+    area = TPMS_NV_PUBLIC(
+        nvIndex=0x01C0000A, nameAlg=TPM_ALG.SHA256, attributes=attributes, dataSize=len(content)
+    )
+    with Tpm(connect(machine.conf)) as tpm:
+        tpm.execute(NV_DefineSpace(authHandle=TPM_RH.OWNER, auth=b"", publicInfo=area))
+        for start in range(0, len(content), 256):
+            piece = content[start : start + 256]
+            tpm.execute(
+                NV_Write(authHandle=0x01C0000A, nvIndex=0x01C0000A, data=piece, offset=start)
+            )
+    try:
+        yield
+    finally:
+        with Tpm(connect(machine.conf)) as tpm:
+            tpm.execute(NV_UndefineSpace(authHandle=TPM_RH.OWNER, nvIndex=0x01C0000A))
+
+
+def ek_key(machine: Swtpm) -> Any:
+    with (
+        Tpm(connect(machine.conf)) as tpm,
+        tpm.create_primary(EK_TEMPLATES["ecc"], TPM_RH.ENDORSEMENT) as ek,
+    ):
+        return ecc_key(ek.public)
+
+
+def test_a_certificate_of_the_endorsement_key_is_followed_to_a_root(
+    homes: list[Home], machines: list[Swtpm]
+):
+    here, there = homes
+    issued = certificate("ek", ek_key(machines[1]), "middle", MIDDLE, ca=False)
+    with with_certificate(machines[1], issued.public_bytes(Encoding.DER)):
+        challenged(here, there)
+    there.run(*PARENT, "answer", "../challenge", "-o", "../answer")
+    options = ("--expect", "wanted", "--answer", "../answer", "--roots", "roots")
+    here.write("roots", pem(MIDDLE_CERTIFICATE, ROOT_CERTIFICATE))
+    code, said = verified(here, *options)
+    assert (code, "a certificate under CN=root" in said) == (0, True)
+    assert verified(here, "--roots", "roots")[0] == UNPROVEN
+    stranger = certificate("root", STRANGER.public_key(), "root", STRANGER, ca=True)
+    for trusted in (
+        pem(ROOT_CERTIFICATE),
+        pem(MIDDLE_CERTIFICATE),
+        pem(MIDDLE_CERTIFICATE, stranger),
+    ):
+        here.write("roots", trusted)
+        code, said = verified(here, *options)
+        assert (code, "leads to no root" in said) == (1, True)
+
+
+@pytest.mark.parametrize("case", ["another key", "expired", "issuer is no CA"])
+def test_a_certificate_that_vouches_for_nothing_is_refused(
+    homes: list[Home], machines: list[Swtpm], case: str
+):
+    here, there = homes
+    key = STRANGER.public_key() if case == "another key" else ek_key(machines[1])
+    days = -1 if case == "expired" else 30
+    issued = certificate("ek", key, "middle", MIDDLE, ca=False, days=days)
+    ca = case != "issuer is no CA"
+    middle = certificate("middle", MIDDLE.public_key(), "root", ROOT, ca=ca)
+    with with_certificate(machines[1], issued.public_bytes(Encoding.DER)):
+        there.run(*PARENT, "export", "../parent")
+    here.write("roots", pem(middle, ROOT_CERTIFICATE))
+    code, said = verified(here, "--roots", "roots")
+    told = {"another key": "of another endorsement key", "expired": "not valid now"}
+    assert (code, told.get(case, "leads to no root") in said) == (1, True)
 
 
 def changed(here: Home, **fields: str) -> None:

@@ -5,11 +5,12 @@ import hmac
 
 import tpmwire
 from tpmwire import proof
-from tpmwire.errors import AttestationError
+from tpmwire.endorsement import check_certificate, read_certificate, read_roots
+from tpmwire.errors import AttestationError, KeyFileError
 from tpmwire.names import object_name
 from tpmwire.parents import default_parent, open_parent
 from tpmwire.scripts import console, files, parentage, pins, streams, transit
-from tpmwire.scripts.console import UsageError
+from tpmwire.scripts.console import UsageError, UserError
 from tpmwire.scripts.parentproof import Challenge, Proof
 
 PROGRAM = "tpmwire parent"
@@ -28,11 +29,12 @@ examples:
   tpmwire parent export b.parent                                      on machine B
   tpmwire parent challenge b.parent -o b.challenge --expect b.wanted  here
   tpmwire parent answer b.challenge -o b.answer                       on machine B
-  tpmwire parent verify b.parent --expect b.wanted --answer b.answer  here
+  tpmwire parent verify b.parent --expect b.wanted --answer b.answer --roots roots.pem
 
 The right answer proves that the parent is in the TPM that has the endorsement key of FILE, with the
-attributes that it tells. Whether that key is in a real TPM only its manufacturer's certificate
-says: compare the Name of the key with one that you know, by --endorsement NAME.
+attributes that it tells. Whether that key is in a real TPM only its manufacturer says: FILE has the
+certificate, if the TPM has one, which --roots follows to those that you trust. Without one,
+--endorsement NAME tells that you know the key. Nobody is asked whether a certificate was revoked.
 
 exit codes: 0 done, and proven; 1 failed, or something is wrong; 2 wrong usage; 3 verify: nothing is
 wrong, but it is not proven that the parent is in a TPM
@@ -52,6 +54,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     add("--answer", metavar="ANSWER", help="with verify: the answer that came")
     told = "with verify: the Name of an endorsement key that is known to be in a TPM"
     add("--endorsement", type=bytes.fromhex, metavar="NAME", help=told)
+    told = "with verify: certificates of manufacturers that you trust, up to a root, in PEM"
+    add("--roots", metavar="FILE", help=told)
     told = "with export: which endorsement key (ecc)"
     add("--ek", choices=tuple(proof.EK_TEMPLATES), default="ecc", help=told)
     told = "the first line of FILE is the password of the endorsement hierarchy"
@@ -82,7 +86,8 @@ def _export(options: argparse.Namespace) -> int:
                 ek = key.public
             with open_parent(tpm, handle, auth=parent_auth) as parent:
                 made = proof.certify(tpm, parent, auth)
-                return Proof(parent.public, handle, made, ek, options.ek)
+                certificate = read_certificate(tpm, options.ek)
+                return Proof(parent.public, handle, made, ek, options.ek, certificate)
 
     made = parentage.under(handle, options, work)
     files.write_together([(options.file, made.write(), 0o644)])
@@ -138,11 +143,24 @@ def _verify(options: argparse.Namespace) -> int:
     answered = bool(options.answer)
     if answered:
         _compare(options, told)
-    known = options.endorsement == object_name(told.ek)
-    if options.endorsement and not known:
-        raise AttestationError("another one than is known to be in a TPM", "endorsement_key")
-    print("\n".join([*_names(told), *_findings(answered=answered, known=known)]))
-    return 0 if answered and known else UNPROVEN
+    voucher = _voucher(options, told)
+    print("\n".join([*_names(told), *_findings(voucher, answered=answered)]))
+    return 0 if answered and voucher else UNPROVEN
+
+
+def _voucher(options: argparse.Namespace, told: Proof) -> str:
+    """Tell who says that the endorsement key is in a TPM; nothing if nobody does."""
+    if options.endorsement:
+        if options.endorsement != object_name(told.ek):
+            raise AttestationError("another one than is known to be in a TPM", "endorsement_key")
+        return "you, by its Name"
+    if not (options.roots and told.certificate):
+        return ""
+    try:
+        roots = read_roots(streams.read_small(options.roots))
+    except KeyFileError as error:
+        raise UserError(f"{options.roots}: {error}") from None
+    return f"a certificate under {check_certificate(told.certificate, told.ek, roots)}"
 
 
 def _compare(options: argparse.Namespace, told: Proof) -> None:
@@ -155,7 +173,7 @@ def _compare(options: argparse.Namespace, told: Proof) -> None:
         raise AttestationError("is not the right one", "answer")
 
 
-def _findings(*, answered: bool, known: bool) -> list[str]:
+def _findings(voucher: str, *, answered: bool) -> list[str]:
     """Say what is proven, and what is not."""
     said = [
         "says:             restricted, decrypt, fixedTPM: keys under it stay in its TPM",
@@ -166,8 +184,8 @@ def _findings(*, answered: bool, known: bool) -> list[str]:
         said.append("proven:           it is where the endorsement key is, as it says")
     else:
         said.append("NOT proven:       that it is where the endorsement key is: see challenge")
-    if known:
-        said.append("given:            the endorsement key is in a TPM: you know its Name")
+    if voucher:
+        said.append(f"vouched for:      the endorsement key is in a TPM, says {voucher}")
     else:
         said.append("NOT proven:       that the endorsement key is in a TPM, not in a program")
     return said

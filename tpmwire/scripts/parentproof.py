@@ -33,6 +33,7 @@ class Proof:
     certification: Certification
     ek: TPMT_PUBLIC
     ek_kind: str
+    certificate: bytes = b""
 
     def write(self) -> str:
         """Write it as JSON, all octets in hexadecimal."""
@@ -45,6 +46,7 @@ class Proof:
             "signature": _Signature(value=made.signature).pack().hex(),
             "endorsement_key": _Public(value=self.ek).pack().hex(),
             "endorsement_kind": self.ek_kind,
+            "endorsement_certificate": self.certificate.hex(),
         }
         return json.dumps(told, indent=2) + "\n"
 
@@ -60,7 +62,8 @@ class Proof:
             )
             parent = read_parent(bytes.fromhex(told["parent"]))
             ek, kind = _public(told["endorsement_key"]), str(told["endorsement_kind"])
-            return cls(parent, int(told["handle"]), made, ek, kind)
+            certificate = bytes.fromhex(told["endorsement_certificate"])
+            return cls(parent, int(told["handle"]), made, ek, kind, certificate)
         except (KeyError, TypeError, ValueError, DecodeError, KeyFileError) as error:
             raise UserError(f"{path}: no file of tpmwire parent export: {error}") from None
 
