@@ -25,7 +25,7 @@ RANKS = (
     {"commands"},
     {"digests"},
     {"names", "crypto", "templates", "masking", "traces", "roca", "bodies"},
-    {"softkeys", "signatures", "detached", "wrapped"},
+    {"softkeys", "signatures", "detached", "wrapped", "preamble"},
     {"attester", "pem"},
     {"authorization"},
     {"session", "lockout"},
@@ -37,7 +37,9 @@ RANKS = (
     {"client"},
     {"tpmwire"},  # the package's own __init__, which imports the client when that is first used
     {"parents", "keyfile", "inventory"},
-    {"importable"},
+    {"importable", "movable"},
+    {"moving", "proof", "endorsement"},
+    {"exfiltration"},
     {"ssh", "showing", "diagnosis", "usage"},
     {"scripts"},
 )
@@ -164,7 +166,10 @@ def importers(package: str) -> set[str]:
         ("construct", {"wire", "structure"}),
         (
             "cryptography",
-            {"keyfile", "crypto", "softkeys", "signatures", "detached", "pem", "ssh/publickeys"},
+            {
+                *("keyfile", "crypto", "softkeys", "signatures", "detached", "pem", "endorsement"),
+                "ssh/publickeys",
+            },
         ),
     ],
 )

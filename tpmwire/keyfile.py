@@ -37,8 +37,10 @@ from cryptography.hazmat import asn1
 from tpmwire.bodies import Alternative, Body
 from tpmwire.constants import TPM_RH
 from tpmwire.errors import DecodeError, EncodeError, KeyFileError
+from tpmwire.preamble import Preamble
 from tpmwire.structure import Structure
-from tpmwire.types.algorithms import TPM2B_ENCRYPTED_SECRET
+from tpmwire.templates import NO_CIPHER
+from tpmwire.types.algorithms import TPM2B_ENCRYPTED_SECRET, TPMT_SYM_DEF_OBJECT
 from tpmwire.types.base import TPM_HANDLE
 from tpmwire.types.objects import TPM2B_PRIVATE, TPM2B_PUBLIC, TPMT_PUBLIC
 
@@ -55,7 +57,6 @@ _KINDS = {
 }
 
 LABEL = "TSS2 PRIVATE KEY"
-_PARENT_NAME = "Parent-Name"
 _BEGIN, _END = f"-----BEGIN {LABEL}-----".encode(), f"-----END {LABEL}-----".encode()
 
 _EMPTY_AUTH, _POLICY, _SECRET, _AUTH_POLICY, _DESCRIPTION, _RSA_PARENT = range(0xA0, 0xA6)
@@ -134,6 +135,10 @@ class KeyFile:
     `parent` is a hierarchy (the primary key made by a well-known template there) or the handle of
     a persistent key.  `parent_name` is the Name it had when the key was made, if that is known.
     `others` are the other elements, as DER: policies, and what is not understood here.
+
+    `backups` are the Names of the parents that the key may be duplicated to, if it was made so:
+    that is not in its policy here, for other readers would want to meet it before they sign.
+    `inner` is the cipher of the inner wrapper that an importable key has besides the outer one.
     """
 
     public: TPMT_PUBLIC
@@ -145,6 +150,8 @@ class KeyFile:
     kind: str = LOADABLE
     others: tuple[bytes, ...] = ()
     parent_name: bytes = b""
+    backups: tuple[bytes, ...] = ()
+    inner: TPMT_SYM_DEF_OBJECT = NO_CIPHER
 
     @classmethod
     def from_pem(cls, text: bytes | str) -> Self:
@@ -154,7 +161,8 @@ class KeyFile:
             der = base64.b64decode(_framed(data), validate=True)
         except binascii.Error:
             raise KeyFileError(f"the {LABEL} is not base64") from None
-        return cls.from_der(der).replace(parent_name=_parent_name(data))
+        told = Preamble.read(data.partition(_BEGIN)[0])
+        return cls.from_der(der).replace(**vars(told))
 
     @classmethod
     def from_der(cls, der: bytes) -> Self:
@@ -217,11 +225,11 @@ class KeyFile:
     def to_pem(self) -> str:
         """Write the PEM form, in lines of 64.
 
-        The Name of the parent stands before it, where every reader passes over it. [RFC 7468, 5.2]
+        What the format has no element for stands before it, as text: see `preamble`.
         """
         body = base64.b64encode(self.to_der()).decode("ascii")
         lines = (body[start : start + 64] for start in range(0, len(body), 64))
-        before = [f"{_PARENT_NAME}: {self.parent_name.hex()}"] if self.parent_name else []
+        before = Preamble(self.parent_name, self.backups, self.inner).lines()
         return "\n".join(
             (*before, f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", "")
         )
@@ -298,19 +306,6 @@ def _framed(data: bytes) -> bytes:
     except ValueError:
         raise KeyFileError(f"no {LABEL} in it") from None
     return b"".join(b"".join(lines[begin:end]).split())
-
-
-def _parent_name(data: bytes) -> bytes:
-    """Find the Name of the parent in the text before a key; KeyFileError if it is none."""
-    text, _, _ = data.partition(_BEGIN)
-    for line in text.splitlines():
-        label, _, value = line.partition(b":")
-        if label == _PARENT_NAME.encode():
-            try:
-                return bytes.fromhex(value.decode("ascii"))
-            except ValueError:
-                raise KeyFileError(f"its {_PARENT_NAME} is not hexadecimal") from None
-    return b""
 
 
 def _check(elements: list[asn1.TLV]) -> None:

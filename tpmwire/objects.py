@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from tpmwire.attributes import TPMA_OBJECT
-from tpmwire.authorization import SaltKey, Session
+from tpmwire.authorization import HasEntity, SaltKey, Session
 from tpmwire.commands.base import Command, Response
 from tpmwire.commands.context import FlushContext
 from tpmwire.commands.duplication import Duplicate, Import, Rewrap
@@ -165,15 +165,20 @@ class LoadedObject:
 
     def duplicate(
         self,
-        new_parent: "LoadedObject",
+        new_parent: HasEntity,
         session: HmacSession,
         symmetric: TPMT_SYM_DEF_OBJECT = AES_128_CFB,
+        hiding: HmacSession | None = None,
     ) -> Wrapped:
         """Wrap this object for another parent, whose public area at least is loaded in this TPM.
 
+        TPM_RH_NULL stands for no parent, and then there is no outer wrapper.
         `session` is a policy session in which the object's policy is met; it ends with this.  By
         `symmetric` there is an inner wrapper, too, whose key travels encrypted: EncodeError if the
         session is not salted.  NO_CIPHER stands for none.  [Part 3, 13.1]
+
+        The PIN goes into what encrypts in a session that authorizes [Part 1, 21.2]: who does not
+        know it gives a salted session as `hiding`, which does nothing but encrypt, and ends too.
         """
         inner = symmetric.algorithm != TPM_ALG.NULL
         command = Duplicate(
@@ -182,7 +187,10 @@ class LoadedObject:
             encryptionKeyIn=b"",
             symmetricAlg=symmetric,
         )
-        made = self._tpm.execute(command, session.use(encrypt=inner, last=True))
+        uses: list[Session] = [session.use(encrypt=inner and hiding is None, last=True)]
+        if inner and hiding is not None:
+            uses.append(hiding.use(encrypt=True, last=True))
+        made = self._tpm.execute(command, *uses)
         return Wrapped(made.duplicate, made.outSymSeed, made.encryptionKeyOut, symmetric)
 
     def rewrap(self, wrapped: Wrapped, name: bytes, new_parent: "LoadedObject") -> Wrapped:

@@ -70,6 +70,16 @@ def write_public_key(public: TPMT_PUBLIC) -> str:
     return octets.decode("ascii")
 
 
+def write_private_key(key: PrivateKey) -> str:
+    """Write a private key in clear, as PKCS#8."""
+    octets = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return octets.decode("ascii")
+
+
 def _usable(key: PrivateKeyTypes | serialization.SSHPrivateKeyTypes) -> PrivateKey:
     if not isinstance(key, PrivateKey):
         raise KeyFileError(f"no TPM has {_kind(key)} keys, only RSA and ECDSA")

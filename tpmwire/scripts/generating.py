@@ -7,39 +7,46 @@ import importlib
 import os
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import tpmwire
 from tpmwire.client import Tpm
 from tpmwire.keyfile import KeyFile
 from tpmwire.parents import default_parent, open_parent
-from tpmwire.scripts import console, parentage, pins, prompts, storing, supporting
+from tpmwire.scripts import console, letting, parentage, pins, prompts, storing, supporting
 from tpmwire.scripts.console import UsageError
 from tpmwire.scripts.place import Place
 from tpmwire.scripts.supporting import CURVES
 from tpmwire.templates import ecc_sign, rsa_sign, without_lockout
 from tpmwire.types.objects import TPMT_PUBLIC
 
-if TYPE_CHECKING:
-    from tpmwire.scripts.binding import Binding
-
 DEFAULT_TYPE = "ecdsa"
 DEFAULT_BITS = {"ecdsa": 256, "rsa": 2048}
 
 
+class Condition(Protocol):
+    """A policy that a key is made with: what its use is bound to, or what lets it move."""
+
+    def bind(self, template: TPMT_PUBLIC, pin: bytes) -> TPMT_PUBLIC:
+        """Make a template of which the policy is a part."""
+
+    def note(self, key: KeyFile, pin: bytes) -> KeyFile:
+        """Write into a key file what the policy is."""
+
+
 @dataclass(frozen=True)
 class Order:
-    """What key shall be made: its template, its parent, and what it is bound to."""
+    """What key shall be made: its template, its parent, and its policy."""
 
     template: TPMT_PUBLIC
     parent: int
-    binding: "Binding | None" = None
+    condition: Condition | None = None
 
     def make(self, tpm: Tpm, pin: bytes, parent_auth: bytes | None = None) -> KeyFile:
         """Make the key in the TPM."""
         template = self.template if pin else without_lockout(self.template)
-        if self.binding:
-            template = self.binding.bind(template, pin)
+        if self.condition:
+            template = self.condition.bind(template, pin)
         with open_parent(tpm, self.parent, auth=parent_auth) as storage:
             made = storage.create(template, auth=pin)
         key = KeyFile(
@@ -49,7 +56,7 @@ class Order:
             empty_auth=not pin,
             parent_name=storage.name,
         )
-        return self.binding.note(key, pin) if self.binding else key
+        return self.condition.note(key, pin) if self.condition else key
 
 
 def add_options(parser: argparse._ActionsContainer) -> None:
@@ -82,12 +89,23 @@ def run(options: argparse.Namespace) -> int:
 
 def order_of(template: TPMT_PUBLIC, options: argparse.Namespace) -> Order:
     """Put together what shall be made; UserError if the TPM cannot make it."""
-    bound = bool(options.pcrs or options.policy_authority)
-    binding = _binding().Binding.asked_for(options) if bound else None
+    condition = _condition(options)
     with tpmwire.open(options.tpm) as tpm:
         supporting.check(tpm, template)
         parent = default_parent(tpm) if options.parent is None else options.parent
-    return Order(template, parent, binding)
+    return Order(template, parent, condition)
+
+
+def _condition(options: argparse.Namespace) -> Condition | None:
+    bound = bool(options.pcrs or options.policy_authority)
+    if bound and letting.wanted(options):
+        raise UsageError("a key is bound to PCRs or may move: no key file can tell both")
+    chosen: Condition | None = None
+    if bound:
+        chosen = _binding().Binding.asked_for(options)
+    elif letting.wanted(options):
+        chosen = importlib.import_module("tpmwire.scripts.leaving").Leave.asked_for(options)
+    return chosen
 
 
 def _binding() -> Any:

@@ -10,6 +10,7 @@ from tpmwire.scripts import (
     console,
     generating,
     importing,
+    letting,
     parentage,
     pcrs,
     pins,
@@ -29,11 +30,12 @@ examples:
   tpmwire-keygen -p -f work            give it another PIN
   tpmwire-keygen -lv -f work.tpm       its fingerprint, and a picture of that; wants no TPM
   tpmwire-keygen --pcrs sha256:7       a key that signs only while Secure Boot stays as it is
+  tpmwire-keygen --backup-to b.parent  a key of which the TPM of b.parent can have a copy
   tpmwire-keygen -A                    keys for the SSH server, in /etc/ssh
 
 The key pair is made inside the TPM. NAME.tpm holds what only this TPM can use, NAME.pub is the
 public key for authorized_keys. Whoever has NAME.tpm, this very machine, and the PIN can sign;
-nobody can copy the key.
+nobody can copy the key, unless it was made with --backup-to or --movable.
 
 A PIN is asked for twice: on the terminal, or as ssh-keygen does by the program in SSH_ASKPASS
 (always if SSH_ASKPASS_REQUIRE is "force"). Wrong PINs are counted by the TPM, for all its keys
@@ -63,6 +65,8 @@ _ONLY_FOR = {
     "parent_auth": (_MAKING, _HOSTS, _CHANGING, _IMPORTING),
     "pcrs": (_MAKING, _HOSTS),
     "policy_authority": (_MAKING, _HOSTS),
+    "backup_to": (_MAKING, _HOSTS),
+    "movable": (_MAKING, _HOSTS),
     "authority_key": (_APPROVING,),
     "json": (_MAKING, _HOSTS, "publishing", "supporting"),
 }
@@ -71,6 +75,7 @@ _GROUPS: dict[str, Any] = {
     "PINs": pins,
     "its parent in the TPM": parentage,
     "what it is bound to": pcrs,
+    "where it may move": letting,
     "a key that exists already": importing,
     "fingerprints": publishing,
 }

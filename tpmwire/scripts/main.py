@@ -1,4 +1,4 @@
-"""tpmwire: look at a TPM and at what is said to it, and sign with its keys.
+"""tpmwire: look at a TPM and at what is said to it; sign with its keys, and move them.
 
 Each subcommand is a module beside this one with a function `register(parser)`; only the one that is
 wanted is imported.
@@ -18,12 +18,20 @@ SUBCOMMANDS = {
     "completion": "print what makes a shell complete the options",
     "decode": "show commands and responses so that people can read them",
     "doctor": "find out what is wrong with the TPM and its keys, and how to mend it",
+    "duplicate": "wrap a key of this TPM for a parent in another one",
+    "exfiltrate": "try to get a key out of the TPM in clear, and tell what refuses",
+    "import": "let the TPM take in a key that was wrapped for it",
     "info": "tell what TPM this is and how it is doing",
     "inspect": "tell what a key file says of its key, and whether its TPM is here",
+    "parent": "show another machine a storage parent, and find out what is proven of one",
     "record": "run a program and record what it says to the TPM",
+    "rewrap": "wrap for another parent a key that was wrapped for one of this TPM",
     "sign": "sign a file with a key in the TPM",
     "verify": "check a signature of a file, without a TPM",
 }
+
+_MODULES = {"import": "takein"}
+"""Modules that cannot be called as their subcommands are."""
 
 EPILOG = """\
 examples:
@@ -63,7 +71,7 @@ def _parser(wanted: Collection[str]) -> argparse.ArgumentParser:
     """Make the parser, in full for the subcommands that are wanted."""
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
-        description="Look at a TPM and at what is said to it, and sign with its keys.",
+        description="Look at a TPM and at what is said to it; sign with its keys, and move them.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -75,7 +83,8 @@ def _parser(wanted: Collection[str]) -> argparse.ArgumentParser:
         )
         subparser.set_defaults(subparser=subparser)
         if name in wanted:
-            importlib.import_module(f"tpmwire.scripts.{name}").register(subparser)
+            module = _MODULES.get(name, name)
+            importlib.import_module(f"tpmwire.scripts.{module}").register(subparser)
     return parser
 
 

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+from collections.abc import Callable
 
 import tpmwire
 from tpmwire.constants import TPM_ALG
 from tpmwire.errors import AttestationError, KeyFileError, TpmError
-from tpmwire.importable import import_file, make_importable, make_loadable
+from tpmwire.importable import check_inner_key, import_file, make_importable, make_loadable
 from tpmwire.keyfile import LABEL, KeyFile
 from tpmwire.objects import LoadedObject
 from tpmwire.parents import default_parent, open_parent
@@ -20,12 +21,15 @@ from tpmwire.scripts.wrapping import choose_place, wrap_key
 from tpmwire.signatures import verify
 from tpmwire.ssh.keys import RSA_SHA2_256, public_blob, signature_algorithm
 
+InnerKey = Callable[[KeyFile], bytes]
+"""Finds the key of the inner wrapper of an importable file; nothing if it has none."""
+
 
 def move_in(options: argparse.Namespace) -> int:
     """Import or wrap the key of a file; the exit code."""
     data = outside.read_file(options.imported)
     if f"-----BEGIN {LABEL}-----".encode() in data:
-        return _import_wrapped(options, data)
+        return import_wrapped(options, data)
     found = outside.read_key(options.imported, data, options.passphrase_fd)
     (wrap_key if options.wrap_for else _import)(options, found, pins.for_new_key(options))
     console.say(
@@ -78,7 +82,10 @@ def _prove(key: LoadedObject) -> None:
         raise UserError(f"the key does not sign in the TPM as it should: {error}") from None
 
 
-def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
+def import_wrapped(
+    options: argparse.Namespace, data: bytes, inner_key: InnerKey = lambda _: b""
+) -> int:
+    """Let the TPM take in the key of an importable file; the exit code."""
     if options.wrap_for:
         raise UsageError(f"{options.imported} is wrapped already: only its TPM can take it in")
     path = options.imported
@@ -90,10 +97,12 @@ def _import_wrapped(options: argparse.Namespace, data: bytes) -> int:
         place = choose_place(options, blob)
         console.warn_of_emulator(options.program, options.tpm)
         handle = wrapped.parent if options.parent is None else options.parent
+        inner = inner_key(wrapped)
+        check_inner_key(wrapped, inner)
 
         def work(auth: bytes | None) -> KeyFile:
             with tpmwire.open(options.tpm) as tpm:
-                return import_file(tpm, wrapped, handle, auth)
+                return import_file(tpm, wrapped, handle, auth, inner)
 
         made = parentage.under(handle, options, work)
     except KeyFileError as error:

@@ -14,7 +14,7 @@ def add_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that tell the parent."""
     parser.add_argument(
         "--parent",
-        type=_parent,
+        type=parent,
         metavar="PARENT",
         help="owner, endorsement, platform, null (a key for as long as the machine runs), or a "
         "persistent handle; default is 0x81000001 if the TPM has it, else owner",
@@ -28,13 +28,14 @@ def add_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def under(parent: int, options: argparse.Namespace, work: Callable[[bytes | None], T]) -> T:
+def under(handle: int, options: argparse.Namespace, work: Callable[[bytes | None], T]) -> T:
     """Do work under a parent, with its password if the TPM wants one."""
-    question = f"Password of {describe_parent(parent)}: "
+    question = f"Password of {describe_parent(handle)}: "
     return with_parent_auth(work, options.parent_auth or (lambda: prompts.ask_pin(question)))
 
 
-def _parent(text: str) -> int:
+def parent(text: str) -> int:
+    """Read a parent on the command line, for argparse."""
     try:
         return parse_parent(text)
     except ValueError as error:

@@ -65,6 +65,7 @@ class Place:
             "parent_name": key.parent_name.hex(),
             "pin": not key.empty_auth,
             "policy": _policy(key) if key.has_policy else None,
+            "backup_parents": [name.hex() for name in key.backups],
         }
 
 

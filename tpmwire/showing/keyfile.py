@@ -8,28 +8,24 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from tpmwire.attributes import TPMA_OBJECT
-from tpmwire.authorization import Entity
-from tpmwire.constants import TPM_CC
 from tpmwire.errors import KeyFileError
 from tpmwire.keyfile import IMPORTABLE, LEGACY_LOADABLE, LOADABLE, SEALED, KeyFile
+from tpmwire.movable import FIXED, lets_go, untold_policy
 from tpmwire.names import object_name
 from tpmwire.parents import HIERARCHIES
 from tpmwire.policy import (
     Authorize,
     AuthorizeNV,
-    AuthValue,
-    CommandCode,
     DuplicationSelect,
     Or,
     Path,
     Policy,
-    Secret,
 )
-from tpmwire.policy.base import Step
 from tpmwire.policy.bodies import read_policy
 from tpmwire.showing.data import Data
 from tpmwire.showing.inventory import public_words
 from tpmwire.showing.words import flag_words
+from tpmwire.templates import NO_CIPHER
 
 KINDS = {
     LOADABLE: "loadable: its TPM loads it as it is",
@@ -38,7 +34,6 @@ KINDS = {
     LEGACY_LOADABLE: "loadable, written in an old way",
 }
 
-_FIXED = TPMA_OBJECT.fixedTPM | TPMA_OBJECT.fixedParent
 _PERSISTENT = 0x81
 
 
@@ -47,7 +42,7 @@ def keyfile_lines(keyfile: KeyFile) -> Iterator[tuple[str, list[str]]]:
     attributes = keyfile.public.objectAttributes
     yield "key", [public_words(keyfile.public)]
     yield "Name", [object_name(keyfile.public).hex()]
-    yield "file", [KINDS.get(keyfile.kind, f"of an unknown kind, {keyfile.kind}")]
+    yield "file", [KINDS.get(keyfile.kind, f"of an unknown kind, {keyfile.kind}"), *_inner(keyfile)]
     if keyfile.description:
         yield "description", ["".join(c if c.isprintable() else "?" for c in keyfile.description)]
     yield "origin", [_origin(attributes)]
@@ -64,6 +59,7 @@ def keyfile_data(keyfile: KeyFile) -> dict[str, Any]:
     attributes, (policy, problem) = keyfile.public.objectAttributes, policy_of(keyfile)
     return {
         "kind": keyfile.kind,
+        "inner_wrapper": keyfile.inner != NO_CIPHER,
         "description": keyfile.description,
         "name": object_name(keyfile.public).hex(),
         "made_in_tpm": bool(attributes & TPMA_OBJECT.sensitiveDataOrigin),
@@ -86,9 +82,9 @@ def policy_of(keyfile: KeyFile) -> tuple[Policy | None, str | None]:
     """Find the policy of the key, and what is to be said against what the file tells of it."""
     digest, alg = keyfile.public.authPolicy, keyfile.public.nameAlg
     if not keyfile.has_policy:
-        usual = next((each for each in _USUAL if digest and each.digest(alg) == digest), None)
+        found = untold_policy(keyfile)
         untold = f"the file does not tell what has the digest {digest.hex()}"
-        return usual, untold if digest and not usual else None
+        return found, untold if digest and not found else None
     try:
         policy = read_policy(keyfile.policy, keyfile.auth_policy, hash_alg=alg)
     except KeyFileError as error:
@@ -98,13 +94,10 @@ def policy_of(keyfile: KeyFile) -> tuple[Policy | None, str | None]:
     return policy, None
 
 
-_BEFORE: tuple[tuple[Step, ...], ...] = (
-    (),
-    (AuthValue(),),
-    *((Secret(Entity.permanent(handle)),) for handle in HIERARCHIES.values()),
-)
-_USUAL = tuple(Policy(*before, CommandCode(TPM_CC.Duplicate)) for before in _BEFORE)
-"""Policies that others give their keys without telling them in the file; the digest tells them."""
+def _inner(keyfile: KeyFile) -> list[str]:
+    if keyfile.inner == NO_CIPHER:
+        return []
+    return ["with an inner wrapper, whose key has to come another way"]
 
 
 def _origin(attributes: int) -> str:
@@ -144,20 +137,14 @@ def ways_out(policy: Policy) -> list[WayOut] | None:
     """
     if _open_ended(policy):
         return None
-    return [_way_out(path) for path in policy.paths() if any(map(_lets_go, path.steps))]
+    return [_way_out(path) for path in policy.paths() if any(map(lets_go, path.steps))]
 
 
 def _way_out(path: Path) -> WayOut:
     # What an Or wants stands on the path already.
-    others = (step for step in path.steps if not (_lets_go(step) or isinstance(step, Or)))
+    others = (step for step in path.steps if not (lets_go(step) or isinstance(step, Or)))
     chosen = (step.newParentName for step in path.steps if isinstance(step, DuplicationSelect))
     return WayOut(next(chosen, None), tuple(step.explain() for step in others))
-
-
-def _lets_go(step: Step) -> bool:
-    if isinstance(step, CommandCode):
-        return step.code == TPM_CC.Duplicate
-    return isinstance(step, DuplicationSelect)
 
 
 def _open_ended(policy: Policy) -> bool:
@@ -168,8 +155,8 @@ def _open_ended(policy: Policy) -> bool:
 
 
 def _moves(keyfile: KeyFile) -> list[str]:
-    fixed = keyfile.public.objectAttributes & _FIXED
-    if fixed == _FIXED:
+    fixed = keyfile.public.objectAttributes & FIXED
+    if fixed == FIXED:
         return ["never: it is bound to one TPM and one parent"]
     if fixed:
         bound = fixed == TPMA_OBJECT.fixedParent
@@ -187,7 +174,7 @@ def _moves(keyfile: KeyFile) -> list[str]:
 
 def _destinations(keyfile: KeyFile) -> list[str | None] | None:
     """Find the Names of the parents it can go to; null stands for any, and no list for unknown."""
-    if keyfile.public.objectAttributes & _FIXED or not keyfile.public.authPolicy:
+    if keyfile.public.objectAttributes & FIXED or not keyfile.public.authPolicy:
         return []
     policy, problem = policy_of(keyfile)
     ways = ways_out(policy) if policy and not problem else None
@@ -215,7 +202,7 @@ def _lockout(keyfile: KeyFile) -> str:
 
 def _policy_lines(keyfile: KeyFile) -> list[str]:
     policy, problem = policy_of(keyfile)
-    if policy and not keyfile.has_policy:
+    if policy and not keyfile.has_policy and not keyfile.backups:
         problem = "the file does not tell it, but the digest is that of this"
     return [*(policy.explain().splitlines() if policy else []), *filter(None, [problem])]
 
