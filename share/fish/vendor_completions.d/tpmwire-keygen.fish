@@ -27,6 +27,8 @@ complete -c tpmwire-keygen -l parent-auth -r -F -d 'the first line of FILE is th
 complete -c tpmwire-keygen -l pcrs -x -d 'the key signs only while these PCRs have the content they have now: ...'
 complete -c tpmwire-keygen -l policy-authority -r -F -d 'the key signs only with PCRs that the holder of the key of this ...'
 complete -c tpmwire-keygen -l authority-key -r -F -d 'with --approve-pcrs: the private key of the authority (PEM, or as ...'
+complete -c tpmwire-keygen -l backup-to -x -d 'a copy of the key may go to these parents in other TPMs, and never ...'
+complete -c tpmwire-keygen -l movable -x -a 'owner anyone-i-understand' -d 'whoever knows the password of the owner hierarchy, or whoever can ...'
 complete -c tpmwire-keygen -s i -l import -r -F -d 'let the TPM take in the private key in FILE: of OpenSSH, in PEM, or ...'
 complete -c tpmwire-keygen -l passphrase-fd -x -d 'read the passphrase of FILE from this file descriptor'
 complete -c tpmwire-keygen -l wrap-for -x -d 'use no TPM, but wrap the key for the one whose --export-parent has ...'
