@@ -18,7 +18,7 @@ ENDING = ".transit"
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Add the options that tell for whom a key is wrapped, and where the file goes."""
     add = parser.add_argument
-    told = "the new parent: a file of tpmwire parent export or --export-parent"
+    told = "the new parent: a file that tpmwire parent export has written there"
     add("--to", required=True, metavar="PARENT", help=told)
     add("-o", dest="output", required=True, metavar="FILE", help="the importable file to write")
     add(
