@@ -182,7 +182,7 @@ def test_a_credential_is_for_one_key_and_one_name_only():
     made = make_credential(public, NAME, b"a secret")
     stranger = key_of("P-256", 2)
     for name, key, by in (
-        (NAME[:-1] + b"\0", public, private),
+        (NAME[:-1] + bytes([NAME[-1] ^ 1]), public, private),
         (b"", public, private),
         (NAME, public, stranger),
         (NAME, parent_of(stranger, cipher()), stranger),
