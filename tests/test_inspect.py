@@ -366,7 +366,9 @@ def test_without_a_tpm_it_does_not_load(home: Home):
 def test_what_keeps_a_key_from_loading_is_told(live: Home, tmp_path: Path):
     live.run("tpmwire-keygen", "-q", "-f", "key", "-N", "")
     file = KeyFile.from_pem((live.path / "key.tpm").read_bytes())
-    live.write("key.tpm", file.replace(private=file.private[:-1] + b"\0").to_pem())
+    live.write(
+        "key.tpm", file.replace(private=file.private[:-1] + bytes([file.private[-1] ^ 1])).to_pem()
+    )
     assert "the private part is damaged" in load(live)[1]["reason"]
     live.write("key.tpm", file.replace(parent=TPM_RH.ENDORSEMENT).to_pem())
     assert "another key than when it was made" in load(live)[1]["reason"]
