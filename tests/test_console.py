@@ -426,7 +426,10 @@ def test_a_thread_asks_again_after_a_stop_and_shows_no_secret(home: Home):
 
 
 STATE = "stty -a </dev/tty | grep -o ' -\\?echo '"
-QUIT = "threading.Timer(1, os.kill, (os.getpid(), signal.SIGQUIT)).start()"
+QUIT = (
+    "main = threading.main_thread().ident; "
+    "threading.Timer(1, signal.pthread_kill, (main, signal.SIGQUIT)).start()"
+)
 
 
 @pytest.mark.parametrize(
