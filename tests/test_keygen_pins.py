@@ -114,6 +114,9 @@ def test_the_last_try_is_not_spent_without_a_word(home: Home):
             $ tpmwire-keygen -p -f key
             Enter old PIN (one more wrong PIN locks the TPM): <*^C>
             tpmwire-keygen: interrupted
+            $ tpmwire-keygen -p -f key -N 5678
+            Enter old PIN (one more wrong PIN locks the TPM): <*>
+            tpmwire-keygen: no PIN was given, and the last try is not spent on that
         """)
     said = home.refuses(*CHANGE, "-P", "wrong", "-N", NEW)
     assert said.startswith("tpmwire-keygen: one more wrong PIN locks the TPM\n")

@@ -103,7 +103,10 @@ def _change(options: argparse.Namespace, key: KeyFile) -> Change:
 
 def _old_pin(options: argparse.Namespace, warning: str, given: bytes | None) -> bytes:
     if given is None:
-        return prompts.ask_pin(f"Enter old PIN{f' ({warning})' if warning else ''}: ")
+        pin = prompts.ask_pin(f"Enter old PIN{f' ({warning})' if warning else ''}: ")
+        if not pin and warning:
+            raise UserError("no PIN was given, and the last try is not spent on that")
+        return pin
     if warning:
         console.say(f"{options.program}: {warning}")
     return given
