@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from tpmwire.client import Tpm
 from tpmwire.constants import TPM_RC
 from tpmwire.errors import Error, TpmError
 from tpmwire.lockout import Lockout
+from tpmwire.ssh.keyring import now
 from tpmwire.ssh.occasion import Occasion
 
 R = TypeVar("R")
@@ -96,7 +96,7 @@ class Pins:
 
     def _with_kept(self, attempt: Attempt[R]) -> R:
         kept = self._kept
-        if kept is None or kept.until <= _now():
+        if kept is None or kept.until <= now():
             self._drop(kept)
             raise _AskError("no PIN is kept")
         try:
@@ -156,7 +156,7 @@ class Pins:
 
     def _keep(self, pin: bytes) -> None:
         if self._seconds > 0:
-            self._kept = _Kept(pin, _now() + self._seconds, proven=True)
+            self._kept = _Kept(pin, now() + self._seconds, proven=True)
 
     def _drop(self, kept: _Kept | None) -> None:
         self._replace(kept, None)
@@ -165,11 +165,6 @@ class Pins:
         # Another thread may have kept a newer one.
         if self._kept is kept:
             self._kept = new
-
-
-def _now() -> float:
-    """Tell the time on a clock that nobody sets, and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _question(comment: str, state: Lockout | None, *, again: bool) -> str:
