@@ -227,6 +227,14 @@ def test_a_damaged_private_part_is_told_from_a_wrong_parent(
     assert error.help in str(error)
 
 
+def test_no_parent_is_called_right_where_the_file_names_none(
+    tpm: Tpm, made: tuple[CreateResponse, bytes]
+):
+    with tpm.create_primary(templates.ECC_SRK, TPM_RH.ENDORSEMENT) as other:
+        error = load_refusal(tpm, other, (made[0], b""))
+    assert error.help.startswith("the private part is damaged, or of another parent")
+
+
 def test_the_right_parent_is_named_where_it_is_another_primary_key(
     tpm: Tpm, made: tuple[CreateResponse, bytes]
 ):

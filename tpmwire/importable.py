@@ -115,11 +115,7 @@ def loaded(
     name = keyfile.parent_name
     with open_parent(tpm, keyfile.parent, rsa=keyfile.rsa_parent, auth=auth, name=name) as parent:
         file = make_loadable(parent, keyfile) if keyfile.kind == IMPORTABLE else keyfile
-        if name:
-            key = load(tpm, parent, file.private, file.public, auth=pin, parent_name=name)
-        else:
-            key = parent.load(file.private, file.public, pin)
-        with key:
+        with load(tpm, parent, file.private, file.public, auth=pin, parent_name=name) as key:
             yield key
 
 

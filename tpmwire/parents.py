@@ -171,7 +171,7 @@ def load(
     auth: bytes = b"",
     parent_name: bytes,
 ) -> LoadedObject:
-    """Load an object under a parent that should be the one called `parent_name`.
+    """Load an object under a parent that should be the one called `parent_name`; b"" if unknown.
 
     If the TPM finds the private part not to be one of this parent (TpmError, INTEGRITY), the error
     tells what is wrong: the part itself, the choice of the parent, or the TPM.
@@ -186,6 +186,8 @@ def load(
 
 
 def _what_is_wrong(tpm: Tpm, parent: LoadedObject, name: bytes) -> str:
+    if not name:
+        return "the private part is damaged, or of another parent: the file does not name its own"
     if name == parent.name:
         return "the parent is the right one, so the private part is damaged, or of another key"
     found = next((where for where, other in _parents(tpm) if other == name), None)

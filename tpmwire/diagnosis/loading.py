@@ -63,9 +63,8 @@ def _try_family(tpm: Tpm, keys: list[tuple[str, KeyFile]]) -> dict[str, Loading]
 
 
 def _try(tpm: Tpm, parent: LoadedObject, key: KeyFile) -> Loading:
-    name = key.parent_name or parent.name
     try:
-        with load(tpm, parent, key.private, key.public, parent_name=name):
+        with load(tpm, parent, key.private, key.public, parent_name=key.parent_name):
             return Loading(parent=parent.public)
     except TransportError:
         raise

@@ -56,7 +56,7 @@ def change_pin(tpm: Tpm, key: KeyFile, change: Change, parent_auth: bytes | None
         *(tpm, key.parent), rsa=key.rsa_parent, auth=parent_auth, name=key.parent_name
     )
     with parent:
-        name = key.parent_name or parent.name
+        name = key.parent_name
         with load(tpm, parent, key.private, key.public, auth=change.old, parent_name=name) as old:
             private = old.change_auth(parent, change.new)
         parent.load(private, key.public).flush()

@@ -202,8 +202,8 @@ class TpmKey:
         if self.keyfile.kind == IMPORTABLE:
             self.keyfile = make_loadable(parent, self.keyfile)
         file = self.keyfile
-        name = file.parent_name or parent.name
-        return load(tpm, parent, file.private, file.public, auth=pin, parent_name=name)
+        told = file.parent_name
+        return load(tpm, parent, file.private, file.public, auth=pin, parent_name=told)
 
     def _open_parent(self, tpm: Tpm, auth: bytes | None) -> LoadedObject:
         """Open the parent, which has to be the one that made the key, or was there before."""
