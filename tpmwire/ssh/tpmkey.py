@@ -201,9 +201,8 @@ class TpmKey:
     def _load(self, tpm: Tpm, parent: LoadedObject, pin: bytes) -> LoadedObject:
         if self.keyfile.kind == IMPORTABLE:
             self.keyfile = make_loadable(parent, self.keyfile)
-        file = self.keyfile
-        told = file.parent_name
-        return load(tpm, parent, file.private, file.public, auth=pin, parent_name=told)
+        file, name = self.keyfile, self.keyfile.parent_name
+        return load(tpm, parent, file.private, file.public, auth=pin, parent_name=name)
 
     def _open_parent(self, tpm: Tpm, auth: bytes | None) -> LoadedObject:
         """Open the parent, which has to be the one that made the key, or was there before."""
